@@ -1,0 +1,104 @@
+"""The core of Agere: commanders, Jobs, handlers, callbacks."""
+
+from agere.errors import (
+    AgereError,
+    AttributeNotSetError,
+    BlockingCallError,
+    CallbackError,
+    CommanderAlreadyRunningError,
+    CommanderForkedError,
+    CommanderNotRunError,
+    DeadlockError,
+    HostError,
+    HostGoneError,
+    NobodyAnswersError,
+    NodeActiveError,
+    NodeEndedError,
+    NodeTerminatedError,
+    NotHandlerError,
+    NotJobError,
+    NotTaskerError,
+    PasswordError,
+    WorkerLimitError,
+)
+
+from .affinity import current_node
+from .callback import Callback, CallbackDict, CallbackParams
+from .emission import Emission, JobStream, StreamOverflowError
+from .events import (
+    CallbackFailed,
+    Event,
+    NodeCreated,
+    NodeEnded,
+    NodeStarted,
+    QuestionAnswered,
+    QuestionAsked,
+    StreamClosed,
+    StreamOpened,
+)
+from .facade import Commander
+from .future import JobFuture
+from .handler import HandlerCoroutine, HandlerFunction, handler
+from .host import Host
+from .job import BasicJob, Job, tasker
+from .node import Submission, TaskNode
+from .password import PASS_WORD
+from .questions import Question
+from .snapshot import TreeSnapshot
+from .state import State
+
+CommanderAsync = Commander
+
+__all__ = [
+    "PASS_WORD",
+    "AgereError",
+    "AttributeNotSetError",
+    "BasicJob",
+    "BlockingCallError",
+    "Callback",
+    "CallbackDict",
+    "CallbackError",
+    "CallbackFailed",
+    "CallbackParams",
+    "Commander",
+    "CommanderAlreadyRunningError",
+    "CommanderAsync",
+    "CommanderForkedError",
+    "CommanderNotRunError",
+    "DeadlockError",
+    "Emission",
+    "Event",
+    "HandlerCoroutine",
+    "HandlerFunction",
+    "Host",
+    "HostError",
+    "HostGoneError",
+    "Job",
+    "JobFuture",
+    "JobStream",
+    "NobodyAnswersError",
+    "NodeActiveError",
+    "NodeCreated",
+    "NodeEnded",
+    "NodeEndedError",
+    "NodeStarted",
+    "NodeTerminatedError",
+    "NotHandlerError",
+    "NotJobError",
+    "NotTaskerError",
+    "PasswordError",
+    "Question",
+    "QuestionAnswered",
+    "QuestionAsked",
+    "State",
+    "StreamClosed",
+    "StreamOpened",
+    "StreamOverflowError",
+    "Submission",
+    "TaskNode",
+    "TreeSnapshot",
+    "WorkerLimitError",
+    "current_node",
+    "handler",
+    "tasker",
+]

@@ -1,0 +1,325 @@
+"""The waits that users write: ``await future`` on any loop, ``await handler`` in a body, ``result()`` in a worker.
+
+All of them suspend on a plain future of the loop at hand, never on another task: ``Task.cancel`` follows chains of
+tasks recursively, and a deep tree would overflow the stack.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import threading
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from agere.errors import NodeTerminatedError
+
+from . import tree
+from .affinity import current_node, here
+from .state import State
+from .waiting import block_until, wake_all
+
+if TYPE_CHECKING:
+    from .emission import Channel
+    from .future import JobFuture
+    from .handler import HandlerCoroutine
+    from .node import TaskNode
+    from .session import Session
+
+T = TypeVar("T")
+
+TICK_SECONDS = 0.1
+"""On a loop that is not ours: a notebook's idle loop is not woken by an interrupt, so the wait looks up itself."""
+
+
+def _set(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
+
+
+def _wake_here(loop: asyncio.AbstractEventLoop, waiter: asyncio.Future[None]) -> None:
+    """Any thread. Resolve a future of ``loop``."""
+    with contextlib.suppress(RuntimeError):  # that loop has closed: nobody waits there any more
+        loop.call_soon_threadsafe(_set, waiter)
+
+
+async def wait_on_any_loop(future: JobFuture[Any]) -> None:
+    """Any loop. Return when the future is done. Being cancelled cancels the job."""
+    loop = asyncio.get_running_loop()
+    woken: asyncio.Future[None] = loop.create_future()
+    session = here.session if here.on_loop else None
+    if session is not None and session is future._session:
+        future._call_when_done(lambda _: _set(woken), session.base_context)
+    else:
+        future._call_when_done(lambda _: _wake_here(loop, woken), contextvars.Context())
+    try:
+        if session is not None:
+            await _wait_as_node(session, future.node, woken)
+        else:
+            while not woken.done():
+                await asyncio.wait((woken,), timeout=TICK_SECONDS)
+                if future._session.forked:
+                    future._look_around()
+    except asyncio.CancelledError:
+        future.cancel()
+        raise
+
+
+async def wait_for_item(future: JobFuture[Any], channel: Channel) -> None:
+    """Any loop. Return when the channel has something, or may be finished."""
+    loop = asyncio.get_running_loop()
+    woken = channel.park(loop)
+    if channel.items or channel.finished:
+        return
+    session = here.session if here.on_loop else None
+    if session is not None:
+        await _wait_as_node(session, future.node, woken)
+    else:
+        while not woken.done():
+            await asyncio.wait((woken,), timeout=TICK_SECONDS)
+
+
+async def _wait_as_node(session: Session, target: TaskNode[Any], woken: asyncio.Future[None]) -> None:
+    """A session's loop. Wait as the current node: its place in a lane is lent, a cycle refused."""
+    node = current_node()
+    if node is None or node._phase_ >= tree.ENDING:  # a callback, or nobody's task: it holds no place
+        await woken
+        return
+    across = session.waits.begin(node, target)
+    try:
+        await woken
+    finally:
+        back = session.waits.end(node, target, across)
+        if back is not None:
+            await back
+
+
+async def wait_for_handler(handler: HandlerCoroutine[T]) -> T:
+    """A session's loop. Run the handler as a child of the current node if it is new; give what its body gives."""
+    session = here.session
+    if session is None:  # narrowed by the caller; kept for the type checker
+        raise RuntimeError("no commander runs on this thread")
+    if handler._phase_ == tree.NEW:
+        parent = current_node() or session.root()
+        parent.call_handler(handler)
+    if handler._state_ is None:
+        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        handler._more_().end_waiters.append(woken)
+        try:
+            await _wait_as_node(session, handler, woken)
+        except asyncio.CancelledError:
+            session.ask_close(handler)
+            raise
+    if handler._state_ is State.TERMINATED:
+        raise NodeTerminatedError(f"{handler!r} was terminated before it had a result")
+    error = handler._error_
+    if error is not None:
+        failure = handler._more_().failure
+        receiver = current_node()
+        if failure is not None and receiver is not None:
+            failure.receive(receiver)
+        try:
+            raise error
+        finally:
+            del error
+    return handler._value_  # type: ignore[no-any-return]
+
+
+class WorkerWait:
+    """A worker thread's wait for a job, or for an item of its stream, carried out on the loop."""
+
+    __slots__ = (
+        "_across",
+        "_begun",
+        "_channel",
+        "_future",
+        "_node",
+        "_session",
+        "_target",
+        "done",
+        "error",
+        "wakers",
+    )
+
+    def __init__(self, session: Session, node: TaskNode[Any], future: JobFuture[Any], channel: Channel | None) -> None:
+        self._session = session
+        self._node = node
+        self._future = future
+        self._target = future.node
+        self._channel = channel
+        self._across = False
+        self._begun = False
+        self.wakers: list[threading.Lock] = []
+        self.done = False
+        self.error: BaseException | None = None
+
+    def begin(self) -> None:
+        """Loop only."""
+        if self._node._phase_ == tree.CLOSING:
+            self.abort()
+            return
+        try:
+            if self._node._phase_ < tree.ENDING:
+                self._across = self._session.waits.begin(self._node, self._target)
+                self._begun = True
+                self._node._more_().gates[self] = None
+        except Exception as error:  # noqa: BLE001 - it is raised in the worker
+            self._open(error)
+            return
+        if self._channel is not None:
+            self._watch_channel()
+        elif self._future._session is self._session:
+            self._future._call_when_done(lambda _: self.end(), self._session.base_context)
+        else:
+            self._future._call_when_done(lambda _: self._session.call_on_loop(self.end), contextvars.Context())
+
+    def end(self) -> None:
+        """Loop only. What was waited for is there, or the time is up: take the place in the lane back, then go on."""
+        if self.done:
+            return
+        back = None
+        if self._begun:
+            self._begun = False
+            self._node._more_().gates.pop(self, None)
+            back = self._session.waits.end(self._node, self._target, self._across)
+        if back is None:
+            self._open(None)
+        else:
+            back.add_done_callback(lambda _: self._open(None))
+
+    def abort(self) -> None:
+        """Loop only. The waiting body is being terminated."""
+        if self._begun:
+            self._begun = False
+            self._node._more_().gates.pop(self, None)
+            self._session.waits.end(self._node, self._target, self._across)
+        self._open(asyncio.CancelledError(f"{self._node!r} is being terminated"))
+
+    def _watch_channel(self) -> None:
+        channel = self._channel
+        if channel is not None:
+            parked = channel.park(self._session.loop)
+            parked.add_done_callback(lambda _: self.end())
+            if channel.items or channel.finished:
+                _set(parked)
+
+    def _open(self, error: BaseException | None) -> None:
+        if not self.done:
+            self.error = error
+            self.done = True
+            wake_all(self.wakers)
+
+
+def wait_in_worker(
+    session: Session,
+    node: TaskNode[Any],
+    future: JobFuture[Any],
+    timeout: float | None,
+    channel: Channel | None = None,
+) -> bool:
+    """A worker thread of ``session`` that works for ``node``. Block until the job (or an item) is there.
+
+    Returns:
+        False when the time ran out.
+
+    Raises:
+        DeadlockError: the job waits for this body.
+        asyncio.CancelledError: this body is being terminated.
+    """
+    wait = WorkerWait(session, node, future, channel)
+    if not session.mailbox.report(wait.begin):
+        raise asyncio.CancelledError(f"{session} has exited")
+
+    def over() -> bool:
+        return wait.done
+
+    in_time = block_until(over, wait.wakers, timeout, None, future._look_around)
+    if not in_time:
+        session.mailbox.report(wait.end)
+        block_until(over, wait.wakers, None, None, future._look_around)
+        if channel is None:
+            in_time = future.done()
+    if wait.error is not None:
+        raise wait.error
+    return in_time
+
+
+def wait_in_worker_for_room(session: Session, node: TaskNode[Any]) -> None:
+    """A worker thread that has emitted. Wait while the stream of the node or of an ancestor is full.
+
+    Raises:
+        asyncio.CancelledError: the emitting body is being terminated.
+    """
+    place: tree.TreeEntry | None = node
+    while place is not None:
+        future: JobFuture[Any] | None = place._future_  # type: ignore[attr-defined]
+        channel = None if future is None else future._channel
+        if future is not None and channel is not None and channel.full():
+            wait = RoomWait(session, node, channel)
+            if session.mailbox.report(wait.begin):
+                block_until(lambda wait=wait: wait.done, wait.wakers, None, None, future._look_around)  # type: ignore[misc]
+            if wait.aborted:
+                raise asyncio.CancelledError(f"{node!r} is being terminated")
+        place = place._parent_
+
+
+class RoomWait:
+    """A worker thread's wait for room in a channel, carried out on the loop."""
+
+    __slots__ = ("_channel", "_node", "_session", "aborted", "done", "wakers")
+
+    def __init__(self, session: Session, node: TaskNode[Any], channel: Channel) -> None:
+        self._session = session
+        self._node = node
+        self._channel = channel
+        self.wakers: list[threading.Lock] = []
+        self.done = False
+        self.aborted = False
+
+    def begin(self) -> None:
+        """Loop only."""
+        if self._node._phase_ != tree.ACTIVE:
+            self.abort()
+            return
+        room: asyncio.Future[None] = self._session.loop.create_future()
+        self._channel.producers.append(room)
+        self._node._more_().gates[self] = None
+        room.add_done_callback(lambda _: self._open())
+        if not self._channel.full():
+            self._channel.let_producers_go()
+
+    def abort(self) -> None:
+        """Loop only. The emitting body is being terminated."""
+        self.aborted = True
+        self._open()
+
+    def _open(self) -> None:
+        self._node._more_().gates.pop(self, None)
+        self.done = True
+        wake_all(self.wakers)
+
+
+async def wait_over(session: Session) -> None:
+    """Any loop but the session's own. Return when the session has ended."""
+    loop = asyncio.get_running_loop()
+    woken: asyncio.Future[None] = loop.create_future()
+    session.over.call_when_set(lambda: _wake_here(loop, woken))
+    while not woken.done():
+        await asyncio.wait((woken,), timeout=TICK_SECONDS)
+        session.check_on()
+
+
+async def finish_and_exit(session: Session, broken_off: bool) -> None:
+    """Any loop but the session's own. The end of ``async with``."""
+    if broken_off:
+        session.request_exit()
+    else:
+        session.exit_when_idle()
+    try:
+        await wait_over(session)
+    except asyncio.CancelledError:
+        session.request_exit()
+        await wait_over(session)
+        raise
+    if session.error is not None:
+        raise session.error

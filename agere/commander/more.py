@@ -1,0 +1,71 @@
+"""What most nodes never need, kept off the node until it does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from contextvars import Context
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from .callback import Callback
+    from .edge import Edge
+    from .failures import Failure, Rope
+    from .lanes import Lane
+    from .node import TaskNode
+    from .tasks import NodeTask
+
+
+class Closeable(Protocol):
+    """A stream or another resource that a node closes when it ends."""
+
+    def close(self) -> object:
+        """Any thread. Close at once, without blocking; again is harmless."""
+
+
+class Gate(Protocol):
+    """A wait of a worker thread that can be broken off."""
+
+    def abort(self) -> None:
+        """Loop only. The waiting body is being terminated."""
+
+
+class More:
+    """The rarely used parts of a node. Those above the line in ``reset`` outlive a run."""
+
+    __slots__ = (
+        "callback",
+        "callback_task",
+        "edges",
+        "end_waiters",
+        "failure",
+        "gates",
+        "lane",
+        "reruns",
+        "rope",
+        "streams",
+        "tail_of",
+        "told_commander",
+        "waited_by",
+        "waiting",
+    )
+
+    def __init__(self) -> None:
+        self.callback: Callback | None = None
+        self.edges: list[Edge] | None = None
+        self.reruns: deque[tuple[TaskNode[Any], Any, Context]] | None = None
+        self.told_commander: object = None  # the session that will run the node's at_commander_end
+        self.reset()
+
+    def reset(self) -> None:
+        """Before a run."""
+        self.lane: Lane | None = None
+        self.tail_of: TaskNode[Any] | None = None
+        self.failure: Failure | None = None  # the node's own
+        self.rope: Rope | None = None  # its own and its descendants'
+        self.streams: dict[Closeable, None] | None = None
+        self.end_waiters: list[asyncio.Future[None]] = []
+        self.waited_by: dict[TaskNode[Any], int] = {}
+        self.gates: dict[Gate, None] = {}
+        self.waiting = 0
+        self.callback_task: NodeTask | None = None

@@ -1,0 +1,644 @@
+"""The scheduler: starts bodies, takes their ends, counts nodes down, runs their callbacks. Loop only.
+
+How a node ends, each step exactly once per run:
+
+- *the body ends* (``_body_done``, ``_worker_done``): its value or failure is recorded; a handler that it returned is
+  started as its tail;
+- *the node has ended* (``_ended``): body and tail are over: the lane gets its place back, awaiters their value;
+- *the node completes* (``_complete``, ``_conclude``): body and children are counted down to zero: the outcome is
+  frozen, the end callbacks run, streams close, edges fire, the node leaves the tree, its Future resolves, and its
+  parent is counted down. A worklist, so that depth costs nothing but memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections import deque
+from collections.abc import Mapping
+from contextvars import Context
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from agere.errors import NodeActiveError, WorkerLimitError
+
+from . import failures, tree
+from .callback_runner import CallbackRunner, record_extra
+from .emission import NOTHING_TO_AWAIT, Channel, Emission
+from .events import NodeCreated, NodeEnded, NodeStarted
+from .future import JobFuture
+from .handler import HandlerCoroutine
+from .job import Job
+from .lanes import DefaultLane, Lane
+from .node import TaskNode
+from .state import State
+from .tasks import LanedTask, NodeTask
+from .tree import ACTIVE, CLOSING, ENDED, ENDING, NEW, QUEUED
+from .workers import Ticket
+
+if TYPE_CHECKING:
+    from .session import Session
+
+Node = TaskNode[Any]
+STEP = "step"
+
+
+class Scheduler:
+    """The loop side of one session.
+
+    Args:
+        session: the session.
+        lanes: the widths of the named lanes.
+    """
+
+    def __init__(self, session: Session, lanes: Mapping[Any, int]) -> None:
+        self._session = session
+        self._loop = session.loop
+        self._listeners = session.listeners
+        self._base_context = session.base_context
+        self._log = session.log
+        self._widths = dict(lanes)
+        self._lanes: dict[Any, Lane] = {}
+        self.callbacks = CallbackRunner(session)
+        self.default_lane = DefaultLane(self._start)
+        self._ready: deque[Node] = deque()
+        self._settling = False
+
+    # -- taking work in
+
+    def admit(self, node: Node, parent: Node, lane: Any) -> None:
+        """Put a claimed node below an active parent, and start it or queue it."""
+        tree.attach(parent, node)
+        node._pending_ = 1
+        if self._listeners.active:
+            self._listeners.publish(NodeCreated(node, parent))
+        more = node._extra_
+        if more is not None and more.callback is not None:
+            self.announce_end_callbacks(node)
+        if node._phase_ != QUEUED:  # cancelled on its way here
+            self._ended(node)
+            self._release(node)
+        elif lane is None:
+            if isinstance(node, Job):
+                self.default_lane.put(node)
+            else:
+                self._start(node)
+        else:
+            self._lane(lane).put(node)
+
+    def admit_from_outside(self, node: Node, target: Node, lane: Any) -> None:
+        """The same for what came through the mailbox: the parent may have ended meanwhile."""
+        if node._phase_ not in (QUEUED, CLOSING) or node._session_ is not self._session:
+            return  # an interrupt hit its submission, which has raised
+        parent = tree.live_ancestor(target)
+        if parent._phase_ != ACTIVE:  # the root is leaving: accepted, and terminated before it ran
+            node._phase_ = CLOSING
+        self.admit(node, parent, lane)  # type: ignore[arg-type]
+
+    def adopt_future(self, node: Node, future: JobFuture[Any]) -> None:
+        """A Future was made late: give it to the run, or the outcome to it."""
+        if node._phase_ == ENDED:
+            more = node._extra_
+            rope = None if more is None else more.rope
+            future._settle(node._value_, rope, node._state_ is State.TERMINATED)
+        else:
+            node._future_ = future
+
+    def announce_end_callbacks(self, node: Node) -> None:
+        """Remember a node that has callbacks for the commander's end."""
+        more = node._extra_
+        callback = None if more is None else more.callback
+        if more is None or callback is None or not callback.get("at_commander_end"):
+            return
+        if more.told_commander is not self._session:
+            more.told_commander = self._session
+            self._session.run_at_end.append(node)
+
+    def _lane(self, key: Any) -> Lane:
+        lane = self._lanes.get(key)
+        if lane is None:
+            width = self._widths.get(key, 1)
+            if len(self._lanes) > 2 * len(self._widths) + 64:
+                self._lanes = {name: old for name, old in self._lanes.items() if not old.idle}
+            lane = self._lanes[key] = Lane(key, width, self._start)
+        return lane
+
+    # -- starting bodies
+
+    def _start(self, node: Node) -> None:
+        """The node's turn has come."""
+        more = node._extra_
+        has_callback = more is not None and more.callback is not None and bool(more.callback.get(_start_phase(node)))
+        if node._runs_on_loop_():
+            if isinstance(node, Job):
+                laned = more is None or more.lane is None
+                self._run_task(node, self._job_body(node, laned, has_callback), laned)
+            elif has_callback:
+                self._run_task(node, self._job_body(node, False, True), False)
+            else:
+                self._begin(node)
+                try:
+                    coro = node._call_body_()
+                except Exception as error:  # noqa: BLE001 - the body's own
+                    self._loop.call_soon(self._body_failed, node, error, context=self._base_context)
+                    return
+                self._run_task(node, coro, False)
+        elif has_callback:
+            self._run_task(node, self._before_worker(node), False)
+        else:
+            self._begin(node)
+            self._start_worker(node)
+
+    def _begin(self, node: Node) -> None:
+        node._phase_ = ACTIVE
+        node._since_ = monotonic()
+        if self._listeners.active:
+            self._listeners.publish(NodeStarted(node, node._parent_of_()))
+
+    def _run_task(self, node: Node, coro: Any, laned: bool) -> None:
+        if not inspect.iscoroutine(coro):
+            coro = _as_coroutine(coro)
+        if laned:
+            task: NodeTask = LanedTask(coro, loop=self._loop, name=STEP, context=node._context_)
+            task.entered = False  # type: ignore[attr-defined]
+            self.default_lane.scheduled()
+        else:
+            task = NodeTask(coro, loop=self._loop, name=STEP, context=node._context_)
+        task.node = node
+        node._body_ = task
+        task.add_done_callback(self._body_done, context=self._base_context)
+
+    async def _job_body(self, node: Node, laned: bool, has_callback: bool) -> Any:
+        """The body of a node that has to wait for its turn, or has start callbacks."""
+        lane = self.default_lane
+        if laned:
+            task = node._body_
+            if isinstance(task, LanedTask):
+                task.entered = True
+            turn = lane.enter(node)
+            if turn is not None:
+                try:
+                    await turn
+                except asyncio.CancelledError:
+                    lane.leave(node)
+                    raise
+        try:
+            self._begin(node)
+            if has_callback:
+                waiting = self.callbacks.call_each(node, (_start_phase(node),))
+                if waiting is not None:
+                    await waiting
+                if node._phase_ == CLOSING:
+                    raise asyncio.CancelledError
+            value = node._call_body_()
+            return await value if inspect.isawaitable(value) and not isinstance(value, HandlerCoroutine) else value
+        finally:
+            if laned:
+                lane.leave(node)
+
+    async def _before_worker(self, node: Node) -> Any:
+        """The start callbacks of a plain ``def`` body."""
+        self._begin(node)
+        waiting = self.callbacks.call_each(node, (_start_phase(node),))
+        if waiting is not None:
+            await waiting
+        return _ON_WORKER
+
+    def _start_worker(self, node: Node) -> None:
+        ticket = Ticket(node)
+        node._body_ = ticket
+        try:
+            self._session.workers.start(self._session.run_in_worker, ticket, node._context_)
+        except WorkerLimitError as error:
+            self._loop.call_soon(self._body_failed, node, error, context=self._base_context)
+
+    # -- bodies end
+
+    def _body_done(self, task: NodeTask) -> None:
+        node = task.node
+        if node is None or node._body_ is not task:
+            return
+        if task.cancelled():
+            if isinstance(task, LanedTask) and not task.entered:
+                self.default_lane.missed()
+            if node._phase_ == CLOSING:
+                self._body_over(node)
+            else:
+                self._body_failed(node, _cancelled_error(node))
+            return
+        error = task.exception()
+        if error is not None:
+            self._body_failed(node, error)
+        else:
+            self._body_returned(node, task.result())
+
+    def worker_done(self, ticket: Ticket, value: Any, error: BaseException | None) -> None:
+        """A plain ``def`` body has ended; its report came through the mailbox, behind all that it had submitted."""
+        node = ticket.node
+        if node._body_ is not ticket:
+            return
+        if error is None:
+            if inspect.iscoroutine(value) and node._phase_ == ACTIVE:
+                self._run_task(node, value, False)  # a function that returned a coroutine: it goes on here
+            else:
+                self._body_returned(node, value)
+        elif node._phase_ == CLOSING and isinstance(error, asyncio.CancelledError):
+            self._body_over(node)
+        else:
+            self._body_failed(node, error)
+
+    def _body_returned(self, node: Node, value: Any) -> None:
+        if node._phase_ == CLOSING:
+            if inspect.iscoroutine(value):
+                value.close()
+            self._body_over(node)
+        elif value is _ON_WORKER:
+            self._start_worker(node)
+        elif isinstance(value, HandlerCoroutine):
+            self._run_tail(node, value)
+        else:
+            node._value_ = value
+            self._body_over(node)
+
+    def _body_over(self, node: Node) -> None:
+        node._body_ = None
+        self._ended(node)
+        self._release(node)
+
+    def _body_failed(self, node: Node, error: BaseException) -> None:
+        node._error_ = error
+        node._body_ = None
+        failure = failures.Failure(node, error)
+        more = node._more_()
+        more.failure = failure
+        more.rope = failures.join(more.rope, failure)
+        self._report(failure)
+        self.callbacks.call_then(node, ("at_exception",), self._body_over)
+
+    def _report(self, failure: failures.Failure) -> None:
+        """Log a failure where it arose; SystemExit and KeyboardInterrupt end the commander instead."""
+        error = failure.error
+        if isinstance(error, SystemExit | KeyboardInterrupt):
+            self._session.crash(error)
+        elif failures.mark(failure):
+            self._log.error(
+                "%s failed: %s: %s",
+                failure.node._label_(),
+                type(error).__name__,
+                error,
+                exc_info=error,
+                extra=record_extra(failure.node),
+            )
+
+    def _run_tail(self, node: Node, tail: HandlerCoroutine[Any]) -> None:
+        node._body_ = None
+        if tail._phase_ in tree.LIVE_PHASES and tail._parent_ is node and tail._state_ is None:
+            tail._more_().tail_of = node  # it was started below the node already: its value is the tail's all the same
+            self._release(node)
+            return
+        context = node._context_
+        if context is None or not tail._claim_(self._session, context.copy()):
+            self._body_failed(
+                node, NodeActiveError(f"{node!r} returned {tail!r} as its tail, which is running already")
+            )
+            return
+        tail._more_().tail_of = node
+        self.admit(tail, node, None)
+        self._release(node)
+
+    def _ended(self, node: Node) -> None:
+        """Body and tail are over. If the node is a tail, so may its owner's be; a loop, not recursion."""
+        ended: Node | None = node
+        while ended is not None:
+            ended = self._end_one(ended)
+
+    def _end_one(self, node: Node) -> Node | None:
+        """Returns the node whose tail this one was, if that has ended by it."""
+        if node._state_ is None:
+            if node._phase_ == CLOSING:
+                node._state_ = State.TERMINATED
+            else:
+                node._state_ = State.COMPLETED if node._error_ is None else State.EXCEPTION
+        more = node._extra_
+        if more is None:
+            return None
+        if more.lane is not None:
+            more.lane.leave(node)
+        if more.end_waiters:
+            waiters, more.end_waiters = more.end_waiters, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+        owner, more.tail_of = more.tail_of, None
+        if owner is None:
+            return None
+        if node._state_ is State.EXCEPTION:
+            owner._error_ = node._error_
+            owner._more_().failure = more.failure
+            owner._pending_ += 1
+            self.callbacks.call_then(owner, ("at_exception",), self._tail_failure_told)
+            return None
+        if owner._phase_ != CLOSING:
+            if node._state_ is State.TERMINATED:
+                owner._state_ = State.TERMINATED
+            else:
+                owner._value_ = node._value_
+        return owner
+
+    def _tail_failure_told(self, node: Node) -> None:
+        # By way of the loop: a chain of tails is as deep as people make it.
+        self._loop.call_soon(self._body_over, node, context=self._base_context)
+
+    # -- completing
+
+    def _release(self, node: Node) -> None:
+        node._pending_ -= 1
+        if node._pending_ == 0:
+            self._ready.append(node)
+            if not self._settling:
+                self._settle()
+
+    def _settle(self) -> None:
+        self._settling = True
+        ready = self._ready
+        try:
+            while ready:
+                node = ready.popleft()
+                if node._parent_ is None:
+                    self._session.on_idle()
+                else:
+                    self._complete(node)
+        finally:
+            self._settling = False
+
+    def _complete(self, node: Node) -> None:
+        if node._state_ is None:  # it lost its tail, or never had a body
+            self._ended(node)
+        if node._phase_ == CLOSING:
+            node._state_ = State.TERMINATED
+        node._phase_ = ENDING
+        more = node._extra_
+        if more is None or more.callback is None:
+            self._conclude(node)
+        elif node._state_ is State.TERMINATED:
+            self.callbacks.call_then(node, ("at_terminate",), self._conclude)
+        else:
+            self.callbacks.call_then(node, (_end_phase(node),), self._conclude)
+
+    def _conclude(self, node: Node) -> None:
+        parent = node._parent_
+        assert parent is not None  # noqa: S101 - the root never completes
+        more = node._extra_
+        future = node._future_
+        state = node._state_
+        rope = None
+        reruns = None
+        if more is not None:
+            if more.streams:
+                self._close_streams(node)
+            if more.edges is not None and state is State.COMPLETED:
+                self._fire_edges(node)
+            if more.rope is not None:
+                more.rope = rope = failures.prune(more.rope)
+            reruns = more.reruns
+        value, error = node._value_, node._error_
+        node._body_ = node._future_ = None
+        tree.unlink(node)
+        # From here on another thread may submit the node anew: nothing of it is read below.
+        node._phase_ = ENDED
+        if self._listeners.active and state is not None:
+            self._listeners.publish(NodeEnded(node, parent, state, error))  # type: ignore[arg-type]
+        if future is not None:
+            future._settle(value, rope, state is State.TERMINATED)
+        if rope is not None:
+            if parent._parent_ is None:
+                if future is None:
+                    self._session.unobserved_failure = True
+            else:
+                above = parent._more_()  # type: ignore[attr-defined]
+                above.rope = failures.join(above.rope, rope)
+        if reruns:
+            self._run_again(node, reruns)
+        self._release(parent)  # type: ignore[arg-type]
+
+    def _close_streams(self, node: Node) -> None:
+        more = node._extra_
+        streams = None if more is None else more.streams
+        while streams:
+            stream, _ = streams.popitem()
+            try:
+                stream.close()
+            except Exception as error:  # noqa: BLE001 - told, and the node goes on ending
+                self._log.error("closing a stream of %s failed", node._label_(), exc_info=error)
+
+    # -- edges
+
+    def _fire_edges(self, node: Node) -> None:
+        more = node._extra_
+        for edge in more.edges or () if more is not None else ():
+            try:
+                following = edge.follow(node, node._value_)
+            except Exception as error:  # noqa: BLE001 - told, and the node goes on ending
+                self._log.error("an edge of %s failed; its path ends here", node._label_(), exc_info=error)
+                continue
+            if following is not None:
+                self._run_successor(node, following[0], following[1])
+
+    def _run_successor(self, node: Node, target: Node, data: Any) -> None:
+        parent = node._parent_
+        context = node._context_
+        if parent is None or parent._phase_ != ACTIVE or context is None:
+            return  # the tree around is being terminated: so are its paths
+        if target._claim_(self._session, context.copy()):
+            self._bind_and_admit(target, parent, data)  # type: ignore[arg-type]
+            return
+        more = target._more_()
+        if more.reruns is None:
+            more.reruns = deque()
+        parent._pending_ += 1  # held until the target's present run has ended
+        more.reruns.append((parent, data, context.copy()))  # type: ignore[arg-type]
+
+    def _run_again(self, node: Node, reruns: deque[tuple[Node, Any, Context]]) -> None:
+        while reruns:
+            parent, data, context = reruns[0]
+            if parent._phase_ == ACTIVE:
+                if not node._claim_(self._session, context):
+                    return  # somebody submitted it in between: this one's turn comes when that has ended
+                reruns.popleft()
+                self._bind_and_admit(node, parent, data)
+                self._release(parent)
+                return
+            reruns.popleft()
+            self._release(parent)
+
+    def _bind_and_admit(self, node: Node, parent: Node, data: Any) -> None:
+        if data is not None:
+            node.data = data
+        self.admit(node, parent, None)
+
+    # -- terminating
+
+    def close(self, node: Node) -> None:
+        """Terminate a node and all below it, leaf first."""
+        if node._phase_ not in (QUEUED, ACTIVE):
+            return
+        if node._phase_ == QUEUED and node._pending_ == 0:
+            node._phase_ = CLOSING  # still in the mailbox: ``admit`` will see it
+            return
+        nodes = tree.subtree(node)
+        for entry in reversed(nodes):
+            self._terminate(entry)  # type: ignore[arg-type]
+
+    def close_alone(self, node: Node) -> None:
+        """Terminate one node; its children go on below its parent."""
+        parent = node._parent_
+        if node._phase_ not in (QUEUED, ACTIVE) or parent is None:
+            return
+        if parent._phase_ == ACTIVE:
+            for child in tree.children(node):
+                more = child._extra_  # type: ignore[attr-defined]
+                if more is not None and more.tail_of is node:
+                    more.tail_of = None
+                tree.unlink(child)
+                tree.attach(parent, child)
+                node._pending_ -= 1
+        had_body = node._body_ is not None or node._phase_ == QUEUED
+        self._terminate(node)
+        if not had_body and node._pending_ == 0:
+            node._pending_ += 1
+            self._release(node)
+
+    def close_tree(self, root: Node) -> None:
+        """Terminate everything."""
+        for entry in reversed(tree.subtree(root)):
+            if entry is not root:
+                self._terminate(entry)  # type: ignore[arg-type]
+
+    def _terminate(self, node: Node) -> None:
+        phase = node._phase_
+        if phase not in (QUEUED, ACTIVE):
+            return
+        node._phase_ = CLOSING
+        body = node._body_
+        if body is None:
+            if phase == QUEUED:  # in a lane: it never runs
+                self._ended(node)
+                self._release(node)
+        elif isinstance(body, Ticket):
+            body.cancelled = True
+        elif not body.done():
+            body.cancel()
+        more = node._extra_
+        if more is not None:
+            if more.streams:
+                self._close_streams(node)
+            for gate in list(more.gates):
+                gate.abort()
+            if more.callback_task is not None:
+                more.callback_task.cancel()
+
+    # -- emissions
+
+    def emit(self, node: Node, value: Any) -> Emission:
+        """Hand a value to every Future of the node and its ancestors."""
+        channels: list[Channel] = []
+        place: tree.TreeEntry | None = node
+        while place is not None:
+            future: JobFuture[Any] | None = place._future_  # type: ignore[attr-defined]
+            if future is not None:
+                channel = future._channel
+                if channel is None:
+                    channel = vars(future).setdefault("_channel", Channel())
+                channel.push(value)
+                if channel.full():
+                    channels.append(channel)
+            place = place._parent_
+        return Emission(channels) if channels else NOTHING_TO_AWAIT
+
+    # -- giving up
+
+    def abandon(self, root: Node, force: bool) -> None:
+        """The grace period is over: end what is left, telling where it hangs.
+
+        Args:
+            root: the commander.
+            force: end nodes whose end callbacks hang, too.
+        """
+        for entry in reversed(tree.subtree(root)):
+            node: Node = entry  # type: ignore[assignment]
+            if node is root or node._phase_ in (NEW, ENDED):
+                continue
+            body = node._body_
+            if node._phase_ in (QUEUED, ACTIVE, CLOSING):
+                node._phase_ = CLOSING
+                if body is not None:
+                    self._log.error(
+                        "%s did not unwind within %s s and is abandoned%s",
+                        node._label_(),
+                        self._session.grace,
+                        _where(body),
+                        extra=record_extra(node),
+                    )
+                    if isinstance(body, Ticket):
+                        body.dead = True
+                    else:
+                        self._session.abandoned.add(body)
+                    self._body_over(node)
+            if force and node._phase_ == ENDING:
+                more = node._extra_
+                task = None if more is None else more.callback_task
+                if task is not None:
+                    self._log.error(
+                        "a callback of %s did not end within %s s and is abandoned%s",
+                        node._label_(),
+                        self._session.grace,
+                        _where(task),
+                        extra=record_extra(node),
+                    )
+                    self._session.abandoned.add(task)
+                    more.callback_task = None  # type: ignore[union-attr]
+                    task.remove_done_callback(self._nothing)
+                    self._conclude(node)
+
+    def _nothing(self, _: object) -> None: ...
+
+
+def _start_phase(node: Node) -> str:
+    return "at_job_start" if isinstance(node, Job) else "at_handler_start"
+
+
+def _end_phase(node: Node) -> str:
+    return "at_job_end" if isinstance(node, Job) else "at_handler_end"
+
+
+class _OnWorker:
+    """What a body returns to say: and now the worker."""
+
+
+_ON_WORKER = _OnWorker()
+
+
+async def _as_coroutine(awaitable: Any) -> Any:
+    return await awaitable if inspect.isawaitable(awaitable) else awaitable
+
+
+def _cancelled_error(node: Node) -> BaseException:
+    return asyncio.CancelledError(
+        f"nobody asked for the cancellation of {node._label_()}: its body raised it by itself"
+    )
+
+
+def _where(body: NodeTask | Ticket) -> str:
+    """Where a body hangs, as text."""
+    import io
+    import sys
+    import traceback
+
+    if isinstance(body, Ticket):
+        frame = sys._current_frames().get(body.thread)
+        if frame is None:
+            return ""
+        return ":\n" + "".join(traceback.format_stack(frame))
+    text = io.StringIO()
+    body.print_stack(file=text)
+    return ":\n" + text.getvalue()

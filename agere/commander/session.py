@@ -1,0 +1,558 @@
+"""A session: what one ``start()`` makes, and what ends with its exit. Never reused.
+
+It owns the loop, its thread, the mailbox, the scheduler and the worker threads, and knows the commander only weakly:
+a commander that is dropped while idle closes its session; live nodes hold the commander through their parents.
+
+How it ends (``_leave``, on the loop): the mailbox refuses submissions; the tree is terminated; a grace period; what is
+left is abandoned, with its stack in the log; the at_commander_end callbacks; stray tasks are cancelled; the mailbox is
+shut; the loop stops, and its thread closes it. Whoever waits, waits on the latch ``over`` with a bound.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import concurrent.futures.thread  # noqa: F401 - its exit hook must come before ours: last in, first out
+import contextlib
+import contextvars
+import logging
+import os
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from agere.errors import AttributeNotSetError, CommanderForkedError, NobodyAnswersError, WorkerLimitError
+
+from . import host as host_module
+from . import input_routing, node, stall, tree
+from .affinity import current_node, here
+from .awaiting import wait_in_worker_for_room
+from .events import Listeners, QuestionAnswered, QuestionAsked, StreamClosed, StreamOpened
+from .host import Host
+from .mailbox import Mailbox
+from .node import TaskNode
+from .questions import Question, Questions
+from .scheduler import Scheduler
+from .tasks import node_task_factory
+from .waiting import Latch, Pump
+from .waits import Waits
+from .workers import Ticket, WorkerPool
+
+if TYPE_CHECKING:
+    from .facade import Commander
+
+MARGIN_SECONDS = 1.0
+"""What a waiter gives a session beyond its grace, before it takes the loop for stuck."""
+
+SETTLE_SECONDS = 0.25
+"""What abandoned nodes' callbacks get."""
+
+_running: set[Session] = set()
+_running_lock = threading.Lock()
+
+
+class Session:
+    """One life of a commander.
+
+    Args:
+        commander: the root of the tree.
+        name: for threads and logs.
+        host: the person's place.
+        lanes: widths of the named lanes.
+        max_workers: bound of the worker threads.
+        grace: seconds that terminated nodes have to unwind.
+        stall: seconds that a loop callback may take before it is reported.
+        logger: where failures are logged.
+        listeners: the commander's subscribers.
+    """
+
+    def __init__(
+        self,
+        commander: Commander[Any],
+        name: str,
+        host: Host,
+        lanes: Mapping[Any, int],
+        max_workers: int,
+        grace: float,
+        stall: float,
+        logger: logging.Logger,
+        listeners: Listeners,
+    ) -> None:
+        self.name = name
+        self.host = host
+        self.grace = grace
+        self.stall = stall
+        self.log = logger
+        self.listeners = listeners
+        self.pid = os.getpid()
+        self.forked = False
+        self.closed = False
+        self.leaving = False
+        self.over = Latch()
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.auto_exit = False
+        self.unobserved_failure = False
+        self.someone_runs = False
+        self.in_input = False
+        self.stuck = False
+        self.abandoned: set[asyncio.Task[Any]] = set()
+        self.run_at_end: list[TaskNode[Any]] = []
+        self.questions = Questions()
+        self.base_context = contextvars.Context()
+        self.loop = asyncio.new_event_loop()
+        self.loop.set_task_factory(node_task_factory)
+        self.loop.set_exception_handler(self._on_loop_error)
+        self.workers = WorkerPool(self, max_workers)
+        self.loop.set_default_executor(self.workers)
+        self.mailbox = Mailbox(self.loop, self.on_idle, self._on_defect)
+        self.scheduler = Scheduler(self, lanes)
+        self.waits = Waits(self.scheduler.default_lane)
+        self.thread = threading.Thread(target=self._main, name=f"{name}-loop", daemon=True)
+        self._commander = weakref.ref(commander)
+        self._exit_lock = threading.Lock()
+        self._exit_asked = False
+        self._told_idle = False
+        self._exit_asked_at = 0.0
+        self._last_commander: Commander[Any] | None = None
+        self._unwound: asyncio.Future[None] | None = None
+
+    def start(self) -> None:
+        """Any thread. Start the loop thread.
+
+        Raises:
+            WorkerLimitError: the system refused a thread.
+        """
+        with _running_lock:
+            _running.add(self)
+        try:
+            self.thread.start()
+        except RuntimeError as error:
+            with _running_lock:
+                _running.discard(self)
+            self.loop.close()
+            self.closed = True
+            raise WorkerLimitError(f"the system refused the commander's loop thread ({error})") from error
+        input_routing.install()
+        stall.watch(self)
+
+    # -- what nodes need of it
+
+    def commander(self) -> Commander[Any]:
+        """Any thread. The commander.
+
+        Raises:
+            AttributeNotSetError: it has been dropped.
+        """
+        commander = self._commander_or_none()
+        if commander is None:
+            raise AttributeNotSetError(f"the commander {self.name} of this node has been dropped")
+        return commander
+
+    def _commander_or_none(self) -> Commander[Any] | None:
+        return self._last_commander or self._commander()
+
+    def root(self) -> Commander[Any]:
+        """Loop only. The root of the tree."""
+        return self.commander()
+
+    @property
+    def on_loop(self) -> bool:
+        """Any thread. Whether the caller is on this session's loop thread."""
+        return here.on_loop and here.session is self
+
+    def call_on_loop(self, fn: Callable[..., object], *args: Any) -> bool:
+        """Any thread. Have ``fn(*args)`` called at the top of the loop. False if the session is over."""
+        if self.on_loop:
+            self.loop.call_soon(fn, *args, context=self.base_context)
+            return True
+        return self.mailbox.report(fn, *args)
+
+    def ask_close(self, node: TaskNode[Any]) -> bool:
+        """Any thread. Post the termination of a subtree."""
+        return not self.forked and self.call_on_loop(self.scheduler.close, node)
+
+    def ask_terminate(self, node: TaskNode[Any]) -> bool:
+        """Any thread. Post the termination of one node."""
+        return not self.forked and self.call_on_loop(self.scheduler.close_alone, node)
+
+    def close_from_finalizer(self, node: TaskNode[Any]) -> None:
+        """Any thread, also within the garbage collector. Post the termination of a subtree."""
+        self.mailbox.report_from_finalizer(self.scheduler.close, node)
+
+    def run_in_worker(self, ticket: Ticket, context: contextvars.Context) -> None:
+        """Worker thread. Run a plain ``def`` body; its end travels behind all that it submitted."""
+        node = ticket.node
+        here.node, here.ticket = node, ticket
+        ticket.thread = threading.get_ident()
+        value, error = None, None
+        try:
+            value = context.run(node._call_body_)
+        except BaseException as raised:  # noqa: BLE001 - the body's own
+            error = raised
+        finally:
+            here.node = here.ticket = None
+        if not self.mailbox.report(self.scheduler.worker_done, ticket, value, error) and error is not None:
+            self.log.error("%s failed after it was abandoned", node._label_(), exc_info=error)
+
+    def emit_from_worker(self, node: TaskNode[Any], value: Any) -> None:
+        """Any other thread. Emit, and wait while the consumer is slow."""
+        if self.mailbox.report(self.scheduler.emit, node, value):
+            wait_in_worker_for_room(self, node)
+
+    def stream_opened(self, node: TaskNode[Any]) -> None:
+        """Any thread. A stream of the node was opened."""
+        if self.listeners.active:
+            self.listeners.publish(StreamOpened(node, node._parent_))  # type: ignore[arg-type]
+
+    def stream_closed(self, node: TaskNode[Any]) -> None:
+        """Any thread. A stream of the node has ended."""
+        if self.listeners.active:
+            self.listeners.publish(StreamClosed(node, node._parent_))  # type: ignore[arg-type]
+
+    # -- the host
+
+    def pump_for_this_thread(self) -> Pump | None:
+        """Any thread. What it must serve while it waits here."""
+        return self.host.pump()
+
+    def deliver(self, node: TaskNode[Any], call: Callable[[], Any], even_if_ending: bool = False) -> Future[Any]:
+        """Any thread. Run ``call`` on the host's thread unless the node is terminated before."""
+        future: Future[Any] = Future()
+        context = contextvars.copy_context()
+
+        def run() -> None:
+            terminated = node._phase_ == tree.CLOSING or (
+                node._phase_ >= tree.ENDING and not even_if_ending and node._state_ == "TERMINATED"
+            )
+            if terminated:
+                future.cancel()
+            if not future.set_running_or_notify_cancel():
+                return
+            before, here.node = here.node, node
+            try:
+                future.set_result(context.run(call))
+            except BaseException as error:
+                future.set_exception(error)
+                if not isinstance(error, Exception):
+                    raise  # Ctrl-C on the host's thread
+            finally:
+                here.node = before
+
+        self.host.post(run)
+        return future
+
+    async def ask(self, node: TaskNode[Any], prompt: str) -> str:
+        """Loop only. Ask the person, for ``await node.ask(prompt)``."""
+        question = self._question(prompt, node, blocks_loop=False)
+        return await asyncio.wrap_future(question.future)
+
+    def ask_blocking(self, prompt: str, by_input: bool, node: TaskNode[Any] | None = None) -> str:
+        """Loop or worker thread. Ask the person and wait.
+
+        Raises:
+            NobodyAnswersError: ``input()`` was called and nobody pumps the host.
+        """
+        node = node if node is not None else current_node()
+        if by_input and not host_module.wait_for_somebody(self.host):
+            raise NobodyAnswersError(
+                "input() on a thread of a commander is answered on the main thread while it waits in run() or "
+                "result(), and it does not; use `await node.ask(prompt)`, which can be answered from anywhere"
+            )
+        question = self._question(prompt, node, blocks_loop=self.on_loop)
+        gates = None if node is None or self.on_loop else node._more_().gates
+        if gates is not None:
+            gates[question] = None
+        was_in_input, self.in_input = self.in_input, self.on_loop
+        try:
+            waiting = Latch()
+            question.future.add_done_callback(lambda _: waiting.set())
+            waiting.wait(each_slice=self._look_around)
+            if question.future.cancelled():
+                raise asyncio.CancelledError("nobody will answer: the asking node is being terminated")
+            return question.future.result()
+        finally:
+            self.in_input = was_in_input
+            if gates is not None:
+                gates.pop(question, None)
+
+    def _question(self, prompt: str, node: TaskNode[Any] | None, blocks_loop: bool) -> Question:
+        question = Question(prompt, node, blocks_loop)
+        self.questions.add(question)
+        if self.listeners.active and node is not None:
+            parent = node._parent_of_()
+            self.listeners.publish(QuestionAsked(node, parent, question))
+            question.future.add_done_callback(
+                lambda _: self.listeners.publish(QuestionAnswered(node, parent, question))
+            )
+        try:
+            self.host.ask(question)
+        except BaseException as error:
+            question.fail(error)
+            raise
+        if self._exit_asked:
+            self.questions.withdraw_all()
+        return question
+
+    def _look_around(self) -> None:
+        if self.forked:
+            raise CommanderForkedError("this commander runs in the parent process")
+
+    # -- ending
+
+    def on_idle(self) -> None:
+        """Loop only. The mailbox or the tree has run empty."""
+        commander = self._commander_or_none()
+        if commander is None or commander._pending_ or not self.mailbox.empty:
+            return
+        if self._unwound is not None:
+            if not self._unwound.done():
+                self._unwound.set_result(None)
+        elif self.leaving:
+            return
+        elif self.auto_exit:
+            if self.mailbox.refuse_if_empty():
+                self._begin_leaving()
+        elif self.unobserved_failure and self.someone_runs and not self._told_idle:
+            self._told_idle = True
+            self.log.warning(
+                "%s is idle after a failure, and run() goes on waiting for an exit: call node.exit_commander() in an "
+                "at_exception callback, or run(..., auto_exit=True)",
+                self.name,
+            )
+
+    def exit_when_idle(self) -> None:
+        """Any thread. Finish what was accepted, then exit."""
+        self.auto_exit = True
+        self.call_on_loop(self.on_idle)
+
+    def request_exit(self, result: Any = None) -> None:
+        """Any thread. Begin to leave. The first request's result counts."""
+        with self._exit_lock:
+            if self._exit_asked:
+                return
+            self._exit_asked = True
+            self._exit_asked_at = monotonic()
+            self.result = result
+        self.mailbox.refuse()
+        self.questions.withdraw_all()
+        if self.on_loop:
+            # Two turns: the step that asked, and the report of its end, come first.
+            self.loop.call_soon(self._begin_leaving_later, context=self.base_context)
+        else:
+            self.mailbox.report(self._begin_leaving_later)
+
+    def crash(self, error: BaseException) -> None:
+        """Loop only. SystemExit or KeyboardInterrupt left a body or callback: the commander ends, ``run`` raises it."""
+        if self.error is None and not self.leaving:
+            self.error = error
+        self.request_exit()
+
+    def wait_over(self, timeout: float | None = None, pump: Pump | None = None) -> bool:
+        """Any thread that may block. Wait until the session has ended; False if the time ran out."""
+        return self.over.wait(timeout, pump, self.check_on)
+
+    def check_on(self) -> None:
+        """Any waiting thread, now and then. Notice a fork, a lost wake-up, a stuck loop."""
+        self.mailbox.nudge()
+        if self._exit_asked:
+            # A loop that has not even begun to leave is stuck in a body; one that has takes each step bounded.
+            limit = self.grace + MARGIN_SECONDS if not self.leaving else 4 * self.grace + MARGIN_SECONDS
+            if monotonic() - self._exit_asked_at > limit:
+                self._give_up()
+        if self.forked:
+            raise CommanderForkedError("this commander runs in the parent process; a forked child cannot wait for it")
+
+    def finish_exit(self, pump: Pump | None = None) -> None:
+        """Any thread that may block, after ``request_exit``. Wait for the end; bounded, even if the loop is stuck."""
+        self.wait_over(None, pump)
+        if self.thread is not threading.current_thread() and not self.stuck:
+            self.thread.join(MARGIN_SECONDS)
+
+    def _give_up(self) -> None:
+        """Any other thread. The loop thread is stuck in a body: resolve what it owes, and let it go."""
+        self.stuck = True
+        frame = sys._current_frames().get(self.thread.ident or 0)
+        stack = ""
+        if frame is not None:
+            import traceback
+
+            stack = ":\n" + "".join(traceback.format_stack(frame))
+        self.log.error("the loop of %s is stuck and is abandoned%s", self.name, stack)
+        commander = self._commander_or_none()
+        if commander is not None:
+            for entry in tree.subtree(commander):
+                future = entry._future_  # type: ignore[attr-defined]
+                if future is not None:
+                    future._settle(None, None, cancelled=True)
+        self._finished()
+
+    def _begin_leaving_later(self) -> None:
+        self.loop.call_soon(self._begin_leaving, None, context=self.base_context)
+
+    def _begin_leaving(self, last_commander: Commander[Any] | None = None) -> None:
+        if self.leaving:
+            return
+        self._last_commander = last_commander
+        self.leaving = True
+        if not self._exit_asked:
+            self._exit_asked_at = monotonic()
+            self._exit_asked = True
+        task = self.loop.create_task(self._leave())
+        task.add_done_callback(lambda _: self.loop.stop())
+
+    async def _leave(self) -> None:
+        try:
+            commander = self._commander_or_none()
+            self.mailbox.refuse()
+            self.mailbox.drain_all()
+            if commander is not None:
+                commander._phase_ = tree.CLOSING
+                self.scheduler.close_tree(commander)
+                await self._unwind(commander)
+                await self._run_end_callbacks(commander)
+            await self._cancel_strays()
+        except BaseException as error:  # noqa: BLE001 - leaving must go on to its end
+            self._on_defect(error)
+        finally:
+            self.mailbox.shut()
+
+    async def _unwind(self, commander: Commander[Any]) -> None:
+        for patience, last in ((self.grace, False), (SETTLE_SECONDS, True), (SETTLE_SECONDS, True)):
+            if commander._pending_ == 0 and self.mailbox.empty:
+                return
+            self._unwound = self.loop.create_future()
+            await asyncio.wait((self._unwound,), timeout=patience)
+            if commander._pending_:
+                self.scheduler.abandon(commander, force=last)
+        for entry in tree.subtree(commander)[1:]:
+            future = entry._future_  # type: ignore[attr-defined]
+            if future is not None:
+                future._settle(None, None, cancelled=True)
+
+    async def _run_end_callbacks(self, commander: Commander[Any]) -> None:
+        for one in (*self.run_at_end, commander):
+            task = self.loop.create_task(self.scheduler.callbacks.run_end_callbacks(one))
+            _, late = await asyncio.wait((task,), timeout=self.grace)
+            if late:
+                self.log.error("an at_commander_end callback did not end within %s s and is abandoned", self.grace)
+                task.cancel()
+
+    async def _cancel_strays(self) -> None:
+        me = asyncio.current_task()
+        strays = {task for task in asyncio.all_tasks() if task is not me}
+        for task in strays:
+            task.cancel()
+        strays -= self.abandoned  # these have had their time
+        for task in self.abandoned:
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+        if strays:
+            done, late = await asyncio.wait(strays, timeout=self.grace)
+            for task in done:
+                if not task.cancelled() and task.exception() is not None and getattr(task, "node", None) is None:
+                    self.log.error("a task failed while it was cancelled", exc_info=task.exception())
+            for task in late:
+                # It swallows its cancellation. Its node has been told of; it must not complain from the grave.
+                task._log_destroy_pending = False  # type: ignore[attr-defined]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.grace):
+                await self.loop.shutdown_asyncgens()
+
+    # -- the loop thread
+
+    def _main(self) -> None:
+        here.session, here.on_loop = self, True
+        asyncio.set_event_loop(self.loop)
+        self.loop.call_soon(self.on_idle, context=self.base_context)
+        try:
+            while True:
+                try:
+                    self.loop.run_forever()
+                except (SystemExit, KeyboardInterrupt) as error:
+                    self.crash(error)  # a body's step let it out; the loop goes on to wind everything down
+                    continue
+                if self.leaving:
+                    break
+        finally:
+            self.workers.shutdown(wait=True)
+            with contextlib.suppress(Exception):
+                self.loop.close()
+            asyncio.set_event_loop(None)
+            here.session, here.on_loop = None, False
+            self._finished()
+
+    def _finished(self) -> None:
+        with self._exit_lock:
+            if self.closed:
+                return
+            self.closed = True
+        with _running_lock:
+            _running.discard(self)
+        stall.unwatch(self)
+        input_routing.uninstall()
+        commander = self._commander_or_none()
+        if commander is not None:
+            commander._session_over_(self)
+        self._last_commander = None
+        self.run_at_end.clear()
+        self.over.set()
+
+    def _on_defect(self, error: BaseException) -> None:
+        self.log.critical("a defect in Agere itself: please report it", exc_info=error)
+
+    def _on_loop_error(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        self.log.error(
+            "%s: %s",
+            self.name,
+            context.get("message", "an error on the loop"),
+            exc_info=context.get("exception"),
+        )
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+def close_dropped(session: Session, commander: Commander[Any]) -> None:
+    """Any thread, also within the garbage collector. The commander was dropped: close its session."""
+    session.mailbox.report_from_finalizer(session._begin_leaving, commander)
+
+
+def _close_all() -> None:
+    """Main thread, at interpreter exit, while threads still run: leave promptly, running ``finally`` blocks."""
+    with _running_lock:
+        sessions = list(_running)
+    for session in sessions:
+        session.grace = min(session.grace, EXIT_GRACE_SECONDS)
+        session.request_exit()
+    for session in sessions:
+        session.finish_exit(session.pump_for_this_thread())
+
+
+EXIT_GRACE_SECONDS = 0.5
+"""At interpreter exit nobody waits for a stuck body."""
+
+
+def _after_fork_in_child() -> None:
+    global _running, _running_lock  # noqa: PLW0603 - one per process
+    sessions, _running = _running, set()
+    _running_lock = threading.Lock()
+    for session in sessions:
+        session.forked = True
+        session.closed = True
+        session.mailbox.reset_after_fork()
+    here.session = here.node = here.ticket = None
+    here.on_loop = False
+    node.reset_after_fork()
+    host_module.reset_after_fork()
+    input_routing.reset_after_fork()
+    stall.reset_after_fork()
+
+
+# Before concurrent.futures joins its threads, and before atexit; daemon threads are still alive then.
+getattr(threading, "_register_atexit", atexit.register)(_close_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

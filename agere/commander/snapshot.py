@@ -1,0 +1,100 @@
+"""A picture of the task tree at one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from . import tree
+from .state import State
+
+if TYPE_CHECKING:
+    from .node import TaskNode
+
+SHOWN_DEPTH = 40
+SHOWN_LINES = 1000
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class TreeSnapshot:
+    """One node of the picture, with those below it.
+
+    Attributes:
+        id: the node's number.
+        kind: "commander", "job" or "handler".
+        name: the node's name.
+        state: where its own body and tail stood.
+        age: seconds since its body was started; None if it was not.
+        children: the live nodes below it, oldest first.
+    """
+
+    id: int
+    kind: str
+    name: str
+    state: State
+    age: float | None
+    children: tuple[TreeSnapshot, ...]
+
+    def __iter__(self) -> Iterator[TreeSnapshot]:
+        """Every node of the picture, each before its children."""
+        stack = [self]
+        while stack:
+            node = stack.pop()
+            yield node
+            stack.extend(reversed(node.children))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The picture as plain dicts and lists."""
+        made: dict[int, dict[str, Any]] = {}
+        for node in self:
+            made[id(node)] = {
+                "id": node.id,
+                "kind": node.kind,
+                "name": node.name,
+                "state": str(node.state),
+                "age": node.age,
+                "children": [],
+            }
+        for node in self:
+            made[id(node)]["children"] = [made[id(child)] for child in node.children]
+        return made[id(self)]
+
+    def __str__(self) -> str:
+        lines: list[str] = []
+        stack: list[tuple[TreeSnapshot, int]] = [(self, 0)]
+        left_out = 0
+        while stack:
+            node, depth = stack.pop()
+            stack.extend((child, depth + 1) for child in reversed(node.children))
+            if depth > SHOWN_DEPTH or len(lines) >= SHOWN_LINES:
+                left_out += 1
+                continue
+            age = "" if node.age is None else f" {node.age:.1f} s"
+            lines.append(f"{'  ' * depth}{node.kind} {node.name} #{node.id} {node.state}{age}")
+        if left_out:
+            lines.append(f"... and {left_out} more")
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+
+def take(root: TaskNode[Any]) -> TreeSnapshot:
+    """Loop only (elsewhere a picture of about now). Worklists, since trees can be deep."""
+    now = monotonic()
+    made: dict[int, TreeSnapshot] = {}
+    for entry in reversed(tree.subtree(root)):
+        node: TaskNode[Any] = entry  # type: ignore[assignment]
+        made[node._id_] = TreeSnapshot(
+            node._id_,
+            node.kind,
+            node._name_(),
+            node._public_state_(),
+            now - node._since_ if node._since_ else None,
+            tuple(made[child._id_] for child in tree.children(node) if child._id_ in made),  # type: ignore[attr-defined]
+        )
+    return made[root._id_]

@@ -1,0 +1,74 @@
+"""What counts as work, and what to say when something does not. Any thread."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import Any
+
+from agere.errors import NotHandlerError, NotJobError
+
+from .body import refuse_generators
+from .handler import IS_HANDLER, HandlerCoroutine, HandlerSpec, check_handler_node, make_handler
+from .job import Job, check_task
+from .node import TaskNode
+
+
+def check_job(job: object) -> None:
+    """Raise NotJobError or NotTaskerError unless ``job`` can be put."""
+    if not isinstance(job, Job):
+        raise NotJobError(f"a Job is needed here, not {job!r}{_hint(job)}")
+    check_task(job)
+
+
+def check_handler(handler: object) -> None:
+    """Raise NotHandlerError unless ``handler`` can be called."""
+    if not isinstance(handler, HandlerCoroutine):
+        raise NotHandlerError(f"call_handler takes what a @handler function returns, not {handler!r}{_hint(handler)}")
+    check_handler_node(handler)
+
+
+def as_node(work: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> TaskNode[Any]:
+    """A node for ``work``: itself if it is a Job or a handler, else one for the function. Raises TypeError."""
+    if isinstance(work, Job):
+        check_task(work)
+        _refuse_arguments(work, args, kwargs)
+        return work
+    return as_handler(work, args, kwargs)
+
+
+def as_handler(work: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> HandlerCoroutine[Any]:
+    """A handler node for ``work``. Raises TypeError."""
+    if isinstance(work, HandlerCoroutine):
+        check_handler_node(work)
+        _refuse_arguments(work, args, kwargs)
+        return work
+    if getattr(work, IS_HANDLER, False):
+        made: HandlerCoroutine[Any] = work(*args, **kwargs)
+        return made
+    if not callable(work) or isinstance(work, TaskNode) or (isinstance(work, type) and issubclass(work, TaskNode)):
+        raise TypeError(f"a Job, a handler or a function is needed here, not {work!r}{_hint(work)}")
+    function = work
+    while isinstance(function, functools.partial):
+        function = function.func
+    refuse_generators("the function", function)
+    return make_handler(HandlerSpec(work, None), args, kwargs)
+
+
+def _refuse_arguments(work: TaskNode[Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    if args or kwargs:
+        raise TypeError(f"{work!r} takes no further arguments; only functions do")
+
+
+def _hint(work: object) -> str:
+    if inspect.iscoroutine(work):
+        return "; pass the async function and its arguments, not the coroutine"
+    if isinstance(work, type) and issubclass(work, TaskNode):
+        return "; pass an instance of it"
+    if getattr(work, IS_HANDLER, False):
+        return "; call it first"
+    if isinstance(work, HandlerCoroutine):
+        return "; a handler goes to call_handler or submit"
+    if isinstance(work, Job):
+        return "; a Job goes to put_job or submit"
+    return ""
