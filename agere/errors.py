@@ -108,3 +108,7 @@ class ToolCallTooLargeError(ToolCallParseError):
 
 class LocalLLMError(AgereError, RuntimeError):
     """The embedded model could not be fetched, verified or served."""
+
+
+class NoModelError(AgereError, RuntimeError):
+    """No model can be had: neither a key nor a server is named, and the embedded model is not there either."""

@@ -13,8 +13,6 @@ from typing import Any
 
 from agere.errors import NotJobError
 
-from .handler import HandlerCoroutine, check_handler_node
-from .job import Job, check_task
 from .node import TaskNode
 
 Node = TaskNode[Any]
@@ -126,9 +124,6 @@ def _edges_of(node: Node) -> list[Edge]:
 
 def _check(*nodes: object) -> None:
     for node in nodes:
-        if isinstance(node, Job):
-            check_task(node)
-        elif isinstance(node, HandlerCoroutine):
-            check_handler_node(node)
-        else:
+        if not isinstance(node, TaskNode) or node._kind_ not in ("job", "handler"):
             raise NotJobError(f"an edge joins Jobs and handlers, not {node!r}")
+        node._check_work_()

@@ -17,13 +17,13 @@ from .awaiting import finish_and_exit
 from .events import Listeners, Subscriber
 from .future import JobFuture
 from .host import Host, main_thread_host
-from .node import Immediate, TaskNode
+from .node import Immediate, TaskNode, refuse_abandoned, refuse_handler, refuse_job
 from .questions import Question
 from .session import Session, close_dropped
 from .snapshot import TreeSnapshot
 from .state import State
 from .waiting import Latch
-from .work import as_node, check_handler, check_job
+from .work import as_node
 
 if TYPE_CHECKING:
     from .handler import HandlerCoroutine
@@ -55,7 +55,7 @@ class Commander(TaskNode[T]):
         TypeError: an argument is of a wrong kind.
     """
 
-    kind = "commander"
+    _kind_ = "commander"
 
     def __init__(
         self,
@@ -154,14 +154,16 @@ class Commander(TaskNode[T]):
 
     def put_job_threadsafe(self, job: Job[R], parent: TaskNode[Any] | None = None, lane: object = None) -> JobFuture[R]:
         """Any thread. Submit a Job. For arguments and errors see ``submit`` and ``put_job``."""
-        check_job(job)
+        if not isinstance(job, TaskNode) or job._kind_ != "job":
+            refuse_job(job)
         return self.submit(job, parent=parent, lane=lane)
 
     def call_handler_threadsafe(
         self, handler: HandlerCoroutine[R], parent: TaskNode[Any] | None = None
     ) -> JobFuture[R]:
         """Any thread. Submit a handler. For arguments and errors see ``submit`` and ``call_handler``."""
-        check_handler(handler)
+        if not isinstance(handler, TaskNode) or handler._kind_ != "handler":
+            refuse_handler(handler)
         return self.submit(handler, parent=parent)
 
     def exit(self, return_result: Any = None, wait: bool = True) -> None:
@@ -330,13 +332,12 @@ class Commander(TaskNode[T]):
 
     def _session_for_work_(self) -> Session:
         session = self._session_
-        if session is None or session.closed:
-            if session is not None and session.forked:
-                return session
+        if session is None or (session.closed and not session.forked):
             raise CommanderNotRunError(
                 f"{self._name_()} is not running and takes no work; use it in a `with` block, or start() or run() it"
             )
-        return super()._session_for_work_()
+        refuse_abandoned()
+        return session
 
     def _wait_for_(self, session: Session, timeout: float | None) -> T | None:
         if not session.wait_over(timeout, session.pump_for_this_thread()):

@@ -231,8 +231,9 @@ class JobFuture(Future[T]):
         return wakers if wakers is not None else vars(self).setdefault("_wakers", [])
 
     def _block(self, timeout: float | None) -> None:
-        refuse_on_loop("result()", "use `await future` there, or a plain `def` body")
         session = self._session
+        if here.session is not None:
+            refuse_on_loop("result()", "use `await future` there, or a plain `def` body")
         node = here.node
         if node is not None and here.session is not None:
             from .awaiting import wait_in_worker

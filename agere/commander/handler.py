@@ -49,7 +49,7 @@ class HandlerCoroutine(TaskNode[T]):
 
     __slots__ = ("_args_", "_kwargs_", "_spec_")
 
-    kind = "handler"
+    _kind_ = "handler"
     _spec_: HandlerSpec
     _args_: tuple[Any, ...]
     _kwargs_: dict[str, Any]
@@ -76,6 +76,10 @@ class HandlerCoroutine(TaskNode[T]):
     def _name_(self) -> str:
         spec = getattr(self, "_spec_", None)
         return type(self).__name__ if spec is None else spec.name
+
+    def _check_work_(self) -> None:
+        if not hasattr(self, "_spec_"):
+            raise NotHandlerError(f"{self!r} has no function; call a @handler function to make one")
 
     def _runs_on_loop_(self) -> bool:
         return self._spec_.on_loop
@@ -227,9 +231,3 @@ def _decorate(fn: Any) -> Any:
         raise TypeError(f"@handler decorates a function, not {fn!r}")
     refuse_generators("the handler", fn)
     return HandlerFunction(fn)
-
-
-def check_handler_node(node: HandlerCoroutine[Any]) -> None:
-    """Raise NotHandlerError for a HandlerCoroutine that no handler function made."""
-    if not hasattr(node, "_spec_"):
-        raise NotHandlerError(f"{node!r} has no function; call a @handler function to make one")

@@ -80,7 +80,7 @@ class MainThreadHost(Host):
 
     def pump(self) -> Pump | None:
         """Any thread. The main thread serves this host."""
-        return self if threading.current_thread() is threading.main_thread() else None
+        return self if threading.get_ident() == threading.main_thread().ident else None
 
     def enter(self, waker: threading.Lock) -> None:
         """Main thread."""

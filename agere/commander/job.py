@@ -62,7 +62,7 @@ class Job(TaskNode[T]):
         name: a name for people; the class's by default.
     """
 
-    kind = "job"
+    _kind_ = "job"
     __agere_name__: str | None = None
 
     def __init__(self, callback: Callback | None = None, name: str | None = None) -> None:
@@ -77,6 +77,14 @@ class Job(TaskNode[T]):
 
     def _name_(self) -> str:
         return self.__agere_name__ or type(self).__name__
+
+    def _check_work_(self) -> None:
+        if getattr(self.task, ON_LOOP, None) is not None:
+            return
+        name = type(self).__name__
+        if inspect.getattr_static(type(self), "task", None) is inspect.getattr_static(Job, "task"):
+            raise NotTaskerError(f"{name} defines no task; give it a method `task` with @tasker(PASS_WORD)")
+        raise NotTaskerError(f"{name}.task is not decorated; write @tasker(PASS_WORD) above it")
 
     def _runs_on_loop_(self) -> bool:
         return getattr(self.task, ON_LOOP) is True
@@ -117,14 +125,3 @@ class BasicJob(Job[T]):
     async def task(self) -> Any:
         """Give the handler as the tail."""
         return self.__agere_handler__
-
-
-def check_task(job: Job[Any]) -> None:
-    """Raise NotTaskerError unless the Job's task was decorated."""
-    if getattr(job.task, ON_LOOP, None) is None:
-        where = f"{type(job).__name__}.task"
-        if inspect.getattr_static(type(job), "task", None) is inspect.getattr_static(Job, "task"):
-            raise NotTaskerError(
-                f"{type(job).__name__} defines no task; give it a method `task` with @tasker(PASS_WORD)"
-            )
-        raise NotTaskerError(f"{where} is not decorated; write @tasker(PASS_WORD) above it")

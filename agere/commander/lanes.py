@@ -104,6 +104,9 @@ class DefaultLane(Lane):
 
     def put(self, node: TaskNode[Any]) -> None:
         """Queue a job; it starts at once if nothing stands before it."""
+        if self._holder is None and self._ahead < AHEAD and not self._queue:
+            self._start(node)
+            return
         self._queue.append(node)
         self._advance()
 

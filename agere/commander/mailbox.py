@@ -141,15 +141,17 @@ class Mailbox:
         self._state = SHUT
 
     def _announce(self, batch: list[Item]) -> None:
-        # Both may find a session that has just ended. It has taken the batch by itself then.
-        with contextlib.suppress(janus.SyncQueueShutDown, RuntimeError):
+        try:
             self._queue.sync_q.put_nowait(batch)
             self._loop.call_soon_threadsafe(self._drain)
+        except (janus.SyncQueueShutDown, RuntimeError):
+            pass  # the session has just ended, and has taken the batch by itself
 
     def _take(self) -> None:
-        with contextlib.suppress(janus.AsyncQueueEmpty, janus.AsyncQueueShutDown):
-            while True:
-                self._queue.async_q.get_nowait()
+        try:
+            self._queue.async_q.get_nowait()
+        except (janus.AsyncQueueEmpty, janus.AsyncQueueShutDown):
+            pass
         with self._lock:
             # The batch is taken from here, not from the token: its token may still be on its way.
             batch, self._batch = self._batch, None
@@ -160,11 +162,15 @@ class Mailbox:
         taken = self._taken
         if not taken:
             self._take()
-        until = monotonic() + TURN_SECONDS
-        for count in range(min(TURN_ITEMS, len(taken))):
+        count = len(taken)
+        if count > 1:
+            until = monotonic() + TURN_SECONDS
+            for done in range(min(TURN_ITEMS, count)):
+                self._process(taken.popleft())
+                if done & 31 == 31 and monotonic() > until:
+                    break
+        elif count:
             self._process(taken.popleft())
-            if count & 31 == 31 and monotonic() > until:
-                break
         if taken:
             self._loop.call_soon(self._drain)
         else:

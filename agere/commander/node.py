@@ -9,7 +9,7 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from concurrent.futures import Executor, Future
 from contextvars import Context, copy_context
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeVar, cast, overload
 
 from agere.errors import (
     AttributeNotSetError,
@@ -18,6 +18,8 @@ from agere.errors import (
     CommanderNotRunError,
     NodeActiveError,
     NodeEndedError,
+    NotHandlerError,
+    NotJobError,
 )
 
 from . import tree
@@ -42,6 +44,7 @@ T_co = TypeVar("T_co", covariant=True)
 R = TypeVar("R")
 P = ParamSpec("P")
 
+_SUBMITTABLE = ("job", "handler")
 _ids = itertools.count(1)
 _claim = threading.Lock()  # a node can be submitted from two threads, or to two commanders, at once
 
@@ -137,7 +140,9 @@ class TaskNode(tree.TreeEntry, Generic[T_co]):
     _error_: BaseException | None
     _since_: float
 
-    kind = "node"
+    _kind_ = "node"
+    """Fixed by the base class: a subclass may call anything of its own ``kind``."""
+
     data: Any = None
     """Anything. An edge binds its own ``data`` here before the node runs."""
 
@@ -269,9 +274,13 @@ class TaskNode(tree.TreeEntry, Generic[T_co]):
             NodeEndedError: this node is ending or has ended.
             CommanderNotRunError: the commander is not running.
         """
-        from .work import as_node
+        if isinstance(work, TaskNode) and not args and not kwargs and work._kind_ in _SUBMITTABLE:
+            node: TaskNode[Any] = work
+            node._check_work_()
+        else:
+            from .work import as_node
 
-        node = as_node(work, args, kwargs)
+            node = as_node(work, args, kwargs)
         future = self._accept_(node, parent, lane, wants_future=True)
         assert future is not None  # noqa: S101 - for the type checker
         return future
@@ -297,9 +306,9 @@ class TaskNode(tree.TreeEntry, Generic[T_co]):
         Raises:
             NotJobError: ``job`` is no Job. For the others see ``submit``.
         """
-        from .work import check_job
-
-        check_job(job)
+        if not isinstance(job, TaskNode) or job._kind_ != "job":
+            refuse_job(job)
+        job._check_work_()
         return Submission(job, self._accept_(job, parent or requester, lane))
 
     def call_handler(
@@ -321,9 +330,9 @@ class TaskNode(tree.TreeEntry, Generic[T_co]):
         Raises:
             NotHandlerError: ``handler`` is no handler. For the others see ``submit``.
         """
-        from .work import check_handler
-
-        check_handler(handler)
+        if not isinstance(handler, TaskNode) or handler._kind_ != "handler":
+            refuse_handler(handler)
+        handler._check_work_()
         return Submission(handler, self._accept_(handler, parent or requester, None))
 
     # -- ending
@@ -524,6 +533,9 @@ class TaskNode(tree.TreeEntry, Generic[T_co]):
             more = self._extra_ = More()
         return more
 
+    def _check_work_(self) -> None:
+        """Raise what is wrong with this Job or handler before it is taken."""
+
     def _runs_on_loop_(self) -> bool:
         raise TypeError(f"{self!r} is no Job and no handler: it has no body")
 
@@ -539,11 +551,8 @@ class TaskNode(tree.TreeEntry, Generic[T_co]):
         return session
 
     def _session_for_work_(self) -> Session:
-        session = self._running_session_()
-        ticket = here.ticket
-        if ticket is not None and ticket.dead:
-            raise CommanderNotRunError(f"{ticket.node!r} did not unwind in time and was abandoned; it submits no more")
-        return session
+        refuse_abandoned()
+        return self._running_session_()
 
     def _claim_(self, session: Session, context: Context) -> bool:
         """Any thread. Begin a new run, as its only owner; False if the node is queued or running."""
@@ -612,9 +621,30 @@ class TaskNode(tree.TreeEntry, Generic[T_co]):
         return f"<{self._name_()} #{self._id_} {self._public_state_()}>"
 
 
+def refuse_abandoned() -> None:
+    """Any thread. Raise CommanderNotRunError on the thread of a body that was given up on."""
+    ticket = here.ticket
+    if ticket is not None and ticket.dead:
+        raise CommanderNotRunError(f"{ticket.node!r} did not unwind in time and was abandoned; it submits no more")
+
+
+def refuse_job(job: object) -> NoReturn:
+    """Any thread. Say what is wrong with something that is put as a Job."""
+    from .work import hint
+
+    raise NotJobError(f"a Job is needed here, not {job!r}{hint(job)}")
+
+
+def refuse_handler(handler: object) -> NoReturn:
+    """Any thread. Say what is wrong with something that is called as a handler."""
+    from .work import hint
+
+    raise NotHandlerError(f"call_handler takes what a @handler function returns, not {handler!r}{hint(handler)}")
+
+
 def raise_ended(target: TaskNode[Any]) -> None:
     """Any thread. Refuse a child for a node that takes none any more."""
-    if target._parent_ is None and target._phase_ != tree.NEW and target.kind == "commander":
+    if target._parent_ is None and target._phase_ != tree.NEW and target._kind_ == "commander":
         raise CommanderNotRunError(f"{target!r} is leaving and takes no more work")
     if target._phase_ in tree.IDLE_PHASES and target._state_ is None:
         raise CommanderNotRunError(f"{target!r} is not running; submit it, or start() the commander, first")

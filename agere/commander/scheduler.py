@@ -79,7 +79,7 @@ class Scheduler:
             self._ended(node)
             self._release(node)
         elif lane is None:
-            if isinstance(node, Job):
+            if node._kind_ == "job":
                 self.default_lane.put(node)
             else:
                 self._start(node)
@@ -129,25 +129,27 @@ class Scheduler:
         """The node's turn has come."""
         more = node._extra_
         has_callback = more is not None and more.callback is not None and bool(more.callback.get(_start_phase(node)))
-        if node._runs_on_loop_():
-            if isinstance(node, Job):
-                laned = more is None or more.lane is None
-                self._run_task(node, self._job_body(node, laned, has_callback), laned)
-            elif has_callback:
-                self._run_task(node, self._job_body(node, False, True), False)
+        if not node._runs_on_loop_():
+            if has_callback:
+                self._run_task(node, self._before_worker(node))
             else:
                 self._begin(node)
-                try:
-                    coro = node._call_body_()
-                except Exception as error:  # noqa: BLE001 - the body's own
-                    self._loop.call_soon(self._body_failed, node, error, context=self._base_context)
-                    return
-                self._run_task(node, coro, False)
+                self._start_worker(node)
+        elif node._kind_ == "job":
+            if more is None or more.lane is None:
+                self._run_laned(node, has_callback)
+            else:
+                self._run_task(node, self._body(node, has_callback))
         elif has_callback:
-            self._run_task(node, self._before_worker(node), False)
+            self._run_task(node, self._body(node, True))
         else:
             self._begin(node)
-            self._start_worker(node)
+            try:
+                coro = node._call_body_()
+            except Exception as error:  # noqa: BLE001 - the body's own
+                self._loop.call_soon(self._body_failed, node, error, context=self._base_context)
+                return
+            self._run_task(node, coro)
 
     def _begin(self, node: Node) -> None:
         node._phase_ = ACTIVE
@@ -155,46 +157,52 @@ class Scheduler:
         if self._listeners.active:
             self._listeners.publish(NodeStarted(node, node._parent_of_()))
 
-    def _run_task(self, node: Node, coro: Any, laned: bool) -> None:
+    def _run_task(self, node: Node, coro: Any) -> None:
         if not inspect.iscoroutine(coro):
             coro = _as_coroutine(coro)
-        if laned:
-            task: NodeTask = LanedTask(coro, loop=self._loop, name=STEP, context=node._context_)
-            task.entered = False  # type: ignore[attr-defined]
-            self.default_lane.scheduled()
-        else:
-            task = NodeTask(coro, loop=self._loop, name=STEP, context=node._context_)
+        # The user's coroutine itself is the task's: a wrapper would cost each node a second coroutine.
+        node._body_ = task = NodeTask(coro, loop=self._loop, name=STEP, context=node._context_)
         task.node = node
-        node._body_ = task
         task.add_done_callback(self._body_done, context=self._base_context)
 
-    async def _job_body(self, node: Node, laned: bool, has_callback: bool) -> Any:
-        """The body of a node that has to wait for its turn, or has start callbacks."""
+    def _run_laned(self, node: Node, has_callback: bool) -> None:
+        """Schedule a job of the default lane; it takes its turn at its first step."""
+        coro = self._laned_body(node, has_callback)
+        node._body_ = task = LanedTask(coro, loop=self._loop, name=STEP, context=node._context_)
+        task.node = node
+        task.entered = False
+        self.default_lane.scheduled()
+        task.add_done_callback(self._body_done, context=self._base_context)
+
+    async def _laned_body(self, node: Node, has_callback: bool) -> Any:
         lane = self.default_lane
-        if laned:
-            task = node._body_
-            if isinstance(task, LanedTask):
-                task.entered = True
-            turn = lane.enter(node)
-            if turn is not None:
-                try:
-                    await turn
-                except asyncio.CancelledError:
-                    lane.leave(node)
-                    raise
+        task = node._body_
+        if isinstance(task, LanedTask):
+            task.entered = True
+        turn = lane.enter(node)
         try:
-            self._begin(node)
-            if has_callback:
-                waiting = self.callbacks.call_each(node, (_start_phase(node),))
-                if waiting is not None:
-                    await waiting
-                if node._phase_ == CLOSING:
-                    raise asyncio.CancelledError
-            value = node._call_body_()
-            return await value if inspect.isawaitable(value) and not isinstance(value, HandlerCoroutine) else value
+            if turn is not None:
+                await turn
+            value = await self._body(node, has_callback)
         finally:
-            if laned:
-                lane.leave(node)
+            lane.leave(node)
+        if node._extra_ is None and node._phase_ == ACTIVE and not isinstance(value, HandlerCoroutine):
+            # Nothing but the count is left to do. Done here, it saves a turn of the loop, with its select().
+            node._value_ = value
+            self._body_over(node)
+        return value
+
+    async def _body(self, node: Node, has_callback: bool) -> Any:
+        """A Job's body, or one that has start callbacks."""
+        self._begin(node)
+        if has_callback:
+            waiting = self.callbacks.call_each(node, (_start_phase(node),))
+            if waiting is not None:
+                await waiting
+            if node._phase_ == CLOSING:
+                raise asyncio.CancelledError
+        value = node._call_body_()
+        return await value if inspect.iscoroutine(value) else value
 
     async def _before_worker(self, node: Node) -> Any:
         """The start callbacks of a plain ``def`` body."""
@@ -218,19 +226,19 @@ class Scheduler:
         node = task.node
         if node is None or node._body_ is not task:
             return
-        if task.cancelled():
+        try:
+            value = task.result()
+        except asyncio.CancelledError:
             if isinstance(task, LanedTask) and not task.entered:
                 self.default_lane.missed()
             if node._phase_ == CLOSING:
                 self._body_over(node)
             else:
                 self._body_failed(node, _cancelled_error(node))
-            return
-        error = task.exception()
-        if error is not None:
+        except BaseException as error:  # noqa: BLE001 - the body's own
             self._body_failed(node, error)
         else:
-            self._body_returned(node, task.result())
+            self._body_returned(node, value)
 
     def worker_done(self, ticket: Ticket, value: Any, error: BaseException | None) -> None:
         """A plain ``def`` body has ended; its report came through the mailbox, behind all that it had submitted."""
@@ -239,7 +247,7 @@ class Scheduler:
             return
         if error is None:
             if inspect.iscoroutine(value) and node._phase_ == ACTIVE:
-                self._run_task(node, value, False)  # a function that returned a coroutine: it goes on here
+                self._run_task(node, value)  # a function that returned a coroutine: it goes on here
             else:
                 self._body_returned(node, value)
         elif node._phase_ == CLOSING and isinstance(error, asyncio.CancelledError):
@@ -262,8 +270,15 @@ class Scheduler:
 
     def _body_over(self, node: Node) -> None:
         node._body_ = None
-        self._ended(node)
-        self._release(node)
+        if node._extra_ is None and node._phase_ == ACTIVE:
+            # The usual end, in short: no callbacks, no lane, nobody waits; a failure would have left its record.
+            node._state_ = State.COMPLETED
+            node._pending_ -= 1
+            if node._pending_ == 0:
+                self._conclude(node)
+        else:
+            self._ended(node)
+            self._release(node)
 
     def _body_failed(self, node: Node, error: BaseException) -> None:
         node._error_ = error
@@ -354,6 +369,9 @@ class Scheduler:
     def _release(self, node: Node) -> None:
         node._pending_ -= 1
         if node._pending_ == 0:
+            if node._parent_ is None:
+                self._session.on_idle()
+                return
             self._ready.append(node)
             if not self._settling:
                 self._settle()
@@ -363,11 +381,7 @@ class Scheduler:
         ready = self._ready
         try:
             while ready:
-                node = ready.popleft()
-                if node._parent_ is None:
-                    self._session.on_idle()
-                else:
-                    self._complete(node)
+                self._complete(ready.popleft())
         finally:
             self._settling = False
 

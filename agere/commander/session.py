@@ -306,6 +306,8 @@ class Session:
 
     def on_idle(self) -> None:
         """Loop only. The mailbox or the tree has run empty."""
+        if not (self.auto_exit or self.unobserved_failure or self.leaving):
+            return
         commander = self._commander_or_none()
         if commander is None or commander._pending_ or not self.mailbox.empty:
             return

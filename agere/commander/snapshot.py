@@ -91,7 +91,7 @@ def take(root: TaskNode[Any]) -> TreeSnapshot:
         node: TaskNode[Any] = entry  # type: ignore[assignment]
         made[node._id_] = TreeSnapshot(
             node._id_,
-            node.kind,
+            node._kind_,
             node._name_(),
             node._public_state_(),
             now - node._since_ if node._since_ else None,

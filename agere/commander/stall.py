@@ -10,6 +10,7 @@ import asyncio
 import sys
 import threading
 import traceback
+from pathlib import Path
 from time import monotonic
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -17,6 +18,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .session import Session
 
+_HERE = str(Path(__file__).parent)
+_ASYNCIO = str(Path(asyncio.__file__).parent)
 _HANDLE_RUN = asyncio.Handle._run.__code__
 
 
@@ -98,7 +101,9 @@ class Sampler:
 
 def _tell(watch: Watch, top: FrameType) -> None:
     session = watch.session
-    line = (top.f_code.co_filename, top.f_lineno)
+    stack = _inside_callback(top)
+    at = next((entry for entry in reversed(stack) if not entry.filename.startswith(_HERE)), stack[-1])
+    line = (at.filename, at.lineno or 0)
     if line in watch.told:
         return
     watch.told.add(line)
@@ -110,8 +115,19 @@ def _tell(watch: Watch, top: FrameType) -> None:
         "a callback" if node is None else node._label_(),
         session.name,
         session.stall,
-        "".join(traceback.format_stack(top)),
+        "".join(stack.format()),
     )
+
+
+def _inside_callback(top: FrameType) -> traceback.StackSummary:
+    """The stack from the body or callback on; what lies below it is the loop's and Agere's own."""
+    stack = traceback.extract_stack(top)
+    start = next((index for index, entry in enumerate(stack) if not _is_machinery(entry.filename)), 0)
+    return traceback.StackSummary.from_list(stack[start:])
+
+
+def _is_machinery(filename: str) -> bool:
+    return filename.startswith((_HERE, _ASYNCIO)) or filename == threading.__file__
 
 
 _sampler = Sampler()

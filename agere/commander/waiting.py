@@ -27,18 +27,13 @@ class Pump(Protocol):
         """The calling thread pumps no longer."""
 
 
-def wake(waker: threading.Lock) -> None:
-    """Any thread. Let the wait on ``waker`` look again. Safe against being early, late or twice."""
-    try:
-        waker.release()
-    except RuntimeError:  # nobody waits on it: it has been woken already
-        return
-
-
 def wake_all(wakers: list[threading.Lock]) -> None:
-    """Any thread. Let every wait look again."""
+    """Any thread. Let every wait look again. Safe against being early, late or twice."""
     for waker in wakers.copy():
-        wake(waker)
+        try:
+            waker.release()
+        except RuntimeError:  # it has been woken already
+            continue
 
 
 def block_until(

@@ -1,4 +1,4 @@
-"""What counts as work, and what to say when something does not. Any thread."""
+"""What counts as work for ``submit``, and what somebody meant who passed something else. Any thread."""
 
 from __future__ import annotations
 
@@ -6,32 +6,16 @@ import functools
 import inspect
 from typing import Any
 
-from agere.errors import NotHandlerError, NotJobError
-
 from .body import refuse_generators
-from .handler import IS_HANDLER, HandlerCoroutine, HandlerSpec, check_handler_node, make_handler
-from .job import Job, check_task
+from .handler import IS_HANDLER, HandlerCoroutine, HandlerSpec, make_handler
+from .job import Job
 from .node import TaskNode
-
-
-def check_job(job: object) -> None:
-    """Raise NotJobError or NotTaskerError unless ``job`` can be put."""
-    if not isinstance(job, Job):
-        raise NotJobError(f"a Job is needed here, not {job!r}{_hint(job)}")
-    check_task(job)
-
-
-def check_handler(handler: object) -> None:
-    """Raise NotHandlerError unless ``handler`` can be called."""
-    if not isinstance(handler, HandlerCoroutine):
-        raise NotHandlerError(f"call_handler takes what a @handler function returns, not {handler!r}{_hint(handler)}")
-    check_handler_node(handler)
 
 
 def as_node(work: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> TaskNode[Any]:
     """A node for ``work``: itself if it is a Job or a handler, else one for the function. Raises TypeError."""
     if isinstance(work, Job):
-        check_task(work)
+        work._check_work_()
         _refuse_arguments(work, args, kwargs)
         return work
     return as_handler(work, args, kwargs)
@@ -40,14 +24,14 @@ def as_node(work: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> TaskNod
 def as_handler(work: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> HandlerCoroutine[Any]:
     """A handler node for ``work``. Raises TypeError."""
     if isinstance(work, HandlerCoroutine):
-        check_handler_node(work)
+        work._check_work_()
         _refuse_arguments(work, args, kwargs)
         return work
     if getattr(work, IS_HANDLER, False):
         made: HandlerCoroutine[Any] = work(*args, **kwargs)
         return made
     if not callable(work) or isinstance(work, TaskNode) or (isinstance(work, type) and issubclass(work, TaskNode)):
-        raise TypeError(f"a Job, a handler or a function is needed here, not {work!r}{_hint(work)}")
+        raise TypeError(f"a Job, a handler or a function is needed here, not {work!r}{hint(work)}")
     function = work
     while isinstance(function, functools.partial):
         function = function.func
@@ -60,7 +44,8 @@ def _refuse_arguments(work: TaskNode[Any], args: tuple[Any, ...], kwargs: dict[s
         raise TypeError(f"{work!r} takes no further arguments; only functions do")
 
 
-def _hint(work: object) -> str:
+def hint(work: object) -> str:
+    """What somebody who passed this probably meant."""
     if inspect.iscoroutine(work):
         return "; pass the async function and its arguments, not the coroutine"
     if isinstance(work, type) and issubclass(work, TaskNode):
