@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .handler import HandlerCoroutine
     from .node import TaskNode
     from .session import Session
+    from .waits import Wait
 
 T = TypeVar("T")
 
@@ -82,14 +83,14 @@ async def wait_for_item(future: JobFuture[Any], channel: Channel) -> None:
 async def _wait_as_node(session: Session, target: TaskNode[Any], woken: asyncio.Future[None]) -> None:
     """A session's loop. Wait as the current node: its place in a lane is lent, a cycle refused."""
     node = current_node()
-    if node is None or node._phase_ >= tree.ENDING:  # a callback, or nobody's task: it holds no place
+    if node is None or node._phase_ == tree.ENDED:  # nobody's task, or one that has outlived its node
         await woken
         return
-    across = session.waits.begin(node, target)
+    wait = session.waits.begin(node, target)
     try:
         await woken
     finally:
-        back = session.waits.end(node, target, across)
+        back = session.waits.end(wait)
         if back is not None:
             await back
 
@@ -101,7 +102,7 @@ async def wait_for_handler(handler: HandlerCoroutine[T]) -> T:
         raise RuntimeError("no commander runs on this thread")
     if handler._phase_ == tree.NEW:
         parent = current_node() or session.root()
-        parent.call_handler(handler)
+        parent._accept_(handler, None, None)
     if handler._state_ is None:
         woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         handler._more_().end_waiters.append(woken)
@@ -111,7 +112,7 @@ async def wait_for_handler(handler: HandlerCoroutine[T]) -> T:
             session.ask_close(handler)
             raise
     if handler._state_ is State.TERMINATED:
-        raise NodeTerminatedError(f"{handler!r} was terminated before it had a result")
+        raise NodeTerminatedError(f"{handler._describe_()} was terminated before it had a result")
     error = handler._error_
     if error is not None:
         failure = handler._more_().failure
@@ -128,27 +129,14 @@ async def wait_for_handler(handler: HandlerCoroutine[T]) -> T:
 class WorkerWait:
     """A worker thread's wait for a job, or for an item of its stream, carried out on the loop."""
 
-    __slots__ = (
-        "_across",
-        "_begun",
-        "_channel",
-        "_future",
-        "_node",
-        "_session",
-        "_target",
-        "done",
-        "error",
-        "wakers",
-    )
+    __slots__ = ("_channel", "_future", "_node", "_session", "_wait", "done", "error", "wakers")
 
     def __init__(self, session: Session, node: TaskNode[Any], future: JobFuture[Any], channel: Channel | None) -> None:
         self._session = session
         self._node = node
         self._future = future
-        self._target = future.node
         self._channel = channel
-        self._across = False
-        self._begun = False
+        self._wait: Wait | None = None
         self.wakers: list[threading.Lock] = []
         self.done = False
         self.error: BaseException | None = None
@@ -159,9 +147,8 @@ class WorkerWait:
             self.abort()
             return
         try:
-            if self._node._phase_ < tree.ENDING:
-                self._across = self._session.waits.begin(self._node, self._target)
-                self._begun = True
+            if self._node._phase_ != tree.ENDED:
+                self._wait = self._session.waits.begin(self._node, self._future.node)
                 self._node._more_().gates[self] = None
         except Exception as error:  # noqa: BLE001 - it is raised in the worker
             self._open(error)
@@ -177,11 +164,7 @@ class WorkerWait:
         """Loop only. What was waited for is there, or the time is up: take the place in the lane back, then go on."""
         if self.done:
             return
-        back = None
-        if self._begun:
-            self._begun = False
-            self._node._more_().gates.pop(self, None)
-            back = self._session.waits.end(self._node, self._target, self._across)
+        back = self._end_wait()
         if back is None:
             self._open(None)
         else:
@@ -189,11 +172,15 @@ class WorkerWait:
 
     def abort(self) -> None:
         """Loop only. The waiting body is being terminated."""
-        if self._begun:
-            self._begun = False
-            self._node._more_().gates.pop(self, None)
-            self._session.waits.end(self._node, self._target, self._across)
-        self._open(asyncio.CancelledError(f"{self._node!r} is being terminated"))
+        self._end_wait()
+        self._open(asyncio.CancelledError(f"{self._node._describe_()} is being terminated"))
+
+    def _end_wait(self) -> asyncio.Future[None] | None:
+        wait, self._wait = self._wait, None
+        if wait is None:
+            return None
+        self._node._more_().gates.pop(self, None)
+        return self._session.waits.end(wait)
 
     def _watch_channel(self) -> None:
         channel = self._channel
@@ -259,7 +246,7 @@ def wait_in_worker_for_room(session: Session, node: TaskNode[Any]) -> None:
             if session.mailbox.report(wait.begin):
                 block_until(lambda wait=wait: wait.done, wait.wakers, None, None, future._look_around)  # type: ignore[misc]
             if wait.aborted:
-                raise asyncio.CancelledError(f"{node!r} is being terminated")
+                raise asyncio.CancelledError(f"{node._describe_()} is being terminated")
         place = place._parent_
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .affinity import here
 from .callback import BoundCallback
 from .events import CallbackFailed
+from .future import JobFuture
 from .node import TaskNode
 from .tasks import NodeTask
 
@@ -51,6 +52,8 @@ class CallbackRunner:
         more.callback_task = task
 
         def done(_: asyncio.Task[Any]) -> None:
+            if more.callback_task is not task:
+                return  # it was given up
             more.callback_task = None
             if not task.cancelled():
                 task.exception()  # it was told where it arose
@@ -89,7 +92,9 @@ class CallbackRunner:
             return None
         finally:
             here.node = before
-        return value if inspect.isawaitable(value) else None
+        # A Future that a callback returns is work that it has given away, such as the next round of a talk: awaiting it
+        # would make this node wait for its successor.
+        return value if inspect.isawaitable(value) and not isinstance(value, JobFuture) else None
 
     async def _await_each(
         self, node: Node, phase: str, awaitable: Awaitable[Any], calls: deque[tuple[str, BoundCallback]]

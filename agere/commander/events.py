@@ -180,5 +180,5 @@ class _Line:
                 event = self._events.popleft()
             try:
                 self._subscriber(event)
-            except Exception:
+            except BaseException:
                 logger.exception("a subscriber failed at %r", event)

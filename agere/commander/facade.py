@@ -351,6 +351,12 @@ class Commander(TaskNode[T]):
         session.request_exit()
         session.finish_exit(session.pump_for_this_thread())
 
+    def _close_(self, alone: bool = False) -> bool:
+        """To terminate the commander, alone or not, is to exit: nothing stands above it to take its children."""
+        running = self.running_status
+        Commander.exit(self, wait=False)
+        return running
+
     def _parent_of_(self) -> None:
         return None
 

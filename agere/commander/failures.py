@@ -7,6 +7,7 @@ All of this belongs to the loop thread, but for ``Failure.receive`` and ``raisab
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from . import tree
@@ -46,7 +47,8 @@ class Failure:
         """Any thread. The exception itself, with a note that names the node and its path."""
         if not self.noted:
             self.noted = True
-            self.error.add_note(f"raised in {self.node!r}, at {path(self.node)}")
+            with contextlib.suppress(Exception):  # a frozen exception: it is raised all the same
+                self.error.add_note(f"raised in {self.node._describe_()}, at {path(self.node)}")
         return self.error
 
 
@@ -118,7 +120,7 @@ def mark(failure: Failure) -> bool:
     travels = isinstance(before, Failure) and before.receiver is failure.node
     try:
         setattr(error, MARK, failure)
-    except (AttributeError, TypeError):  # an exception class with slots of its own
+    except Exception:  # noqa: BLE001 - an exception class with slots, or frozen
         return True
     return not travels
 

@@ -223,7 +223,11 @@ class JobFuture(Future[T]):
                 return
             try:
                 context.copy().run(fn, self)
-            except Exception:
+            except (SystemExit, KeyboardInterrupt) as error:
+                if not here.on_loop:
+                    raise
+                self._session.crash(error)
+            except BaseException:
                 logger.exception("a done callback of %r failed", self)
 
     def _wakers_list(self) -> list[threading.Lock]:
@@ -239,7 +243,7 @@ class JobFuture(Future[T]):
             from .awaiting import wait_in_worker
 
             if not wait_in_worker(here.session, node, self, timeout):
-                raise TimeoutError(f"{self.node!r} has not completed within {timeout} s")
+                raise TimeoutError(f"{self.node._describe_()} has not completed within {timeout} s")
             return
         pump = session.pump_for_this_thread()
         try:
@@ -250,7 +254,7 @@ class JobFuture(Future[T]):
                 block_until(self.done, self._wakers_list(), session.grace, pump, self._look_around)
             raise
         if not done:
-            raise TimeoutError(f"{self.node!r} has not completed within {timeout} s")
+            raise TimeoutError(f"{self.node._describe_()} has not completed within {timeout} s")
 
     def _look_around(self) -> None:
         self._session.mailbox.nudge()
@@ -283,10 +287,10 @@ class JobFuture(Future[T]):
         return self._exception
 
     def _raise_terminated(self) -> NoReturn:
-        raise NodeTerminatedError(f"{self.node!r} was terminated before it had a result")
+        raise NodeTerminatedError(f"{self.node._describe_()} was terminated before it had a result")
 
     def __repr__(self) -> str:
         state = {PENDING: "pending", CANCELLED: "cancelled"}.get(
             self._state, "failed" if self._rope is not None else "finished"
         )
-        return f"<JobFuture of {self.node!r}: {state}>"
+        return f"<JobFuture of {self.node._describe_()}: {state}>"

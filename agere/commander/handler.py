@@ -66,7 +66,7 @@ class HandlerCoroutine(TaskNode[T]):
     async def _run_alone_(self) -> T:
         """Any loop that is not Agere's. No tree here: the function simply runs."""
         if self._phase_ != tree.NEW:
-            raise NodeActiveError(f"{self!r} has been run already")
+            raise NodeActiveError(f"{self._describe_()} has been run already")
         self._phase_ = tree.ENDED
         value = self._call_body_() if self._runs_on_loop_() else await asyncio.to_thread(self._call_body_)
         if inspect.isawaitable(value):
@@ -79,7 +79,7 @@ class HandlerCoroutine(TaskNode[T]):
 
     def _check_work_(self) -> None:
         if not hasattr(self, "_spec_"):
-            raise NotHandlerError(f"{self!r} has no function; call a @handler function to make one")
+            raise NotHandlerError(f"{self._describe_()} has no function; call a @handler function to make one")
 
     def _runs_on_loop_(self) -> bool:
         return self._spec_.on_loop

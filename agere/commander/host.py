@@ -93,7 +93,11 @@ class MainThreadHost(Host):
     def work(self) -> None:
         """Main thread. Run what was posted, and put one question to the person."""
         while self._calls:
-            self._calls.popleft()()
+            call = self._calls.popleft()
+            try:
+                call()
+            except Exception:
+                logger.exception("a call on the host's thread failed")
         while self._questions:
             question = self._questions.popleft()
             if question.open:

@@ -33,7 +33,7 @@ class Lane:
         self._free = width
         self._start = start
         self._queue: deque[TaskNode[Any]] = deque()
-        self._holders: set[TaskNode[Any]] = set()
+        self._holders: set[int] = set()  # ids: a Job may be unhashable
         self._returning: deque[tuple[TaskNode[Any], asyncio.Future[None]]] = deque()
 
     @property
@@ -49,18 +49,22 @@ class Lane:
 
     def leave(self, node: TaskNode[Any]) -> None:
         """The node's body and tail have ended, or it is being terminated in the queue."""
-        if node in self._holders:
-            self._holders.discard(node)
+        if node._id_ in self._holders:
+            self._holders.discard(node._id_)
             self._free += 1
             self._advance()
 
     lend = leave
 
+    def holds(self, node: TaskNode[Any]) -> bool:
+        """Whether the node has a place."""
+        return node._id_ in self._holders
+
     def take_back(self, node: TaskNode[Any]) -> asyncio.Future[None] | None:
         """The node's wait is over: its place, at once (None) or when the returned future resolves."""
         if self._free > 0:
             self._free -= 1
-            self._holders.add(node)
+            self._holders.add(node._id_)
             return None
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._returning.append((node, turn))
@@ -71,13 +75,13 @@ class Lane:
             node, turn = self._returning.popleft()
             if not turn.done():  # done: cancelled while it waited for its place
                 self._free -= 1
-                self._holders.add(node)
+                self._holders.add(node._id_)
                 turn.set_result(None)
         while self._free > 0 and self._queue:
             node = self._queue.popleft()
             if node._phase_ == tree.QUEUED:  # otherwise it was terminated in the queue
                 self._free -= 1
-                self._holders.add(node)
+                self._holders.add(node._id_)
                 self._start(node)
 
 

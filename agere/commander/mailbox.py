@@ -135,6 +135,15 @@ class Mailbox:
             if not self._taken:
                 self._take()
 
+    def take_submitted(self, admit: Callable[..., object]) -> list[Any]:
+        """Any other thread, when the loop is stuck. Shut, and hand over the first argument of each ``admit`` item."""
+        with self._lock:
+            self._state = SHUT
+            batch, self._batch = self._batch, None
+        items = [*self._taken, *(batch or ())]
+        self._taken.clear()
+        return [args[0] for fn, args in items if fn == admit]
+
     def reset_after_fork(self) -> None:
         """Forked child only. The lock may have been held at the fork, and nobody is left to read."""
         self._lock = threading.Lock()

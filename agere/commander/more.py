@@ -31,7 +31,7 @@ class Gate(Protocol):
 
 
 class More:
-    """The rarely used parts of a node. Those above the line in ``reset`` outlive a run."""
+    """The rarely used parts of a node."""
 
     __slots__ = (
         "callback",
@@ -51,21 +51,28 @@ class More:
     )
 
     def __init__(self) -> None:
+        # These outlive a run.
         self.callback: Callback | None = None
         self.edges: list[Edge] | None = None
         self.reruns: deque[tuple[TaskNode[Any], Any, Context]] | None = None
         self.told_commander: object = None  # the session that will run the node's at_commander_end
-        self.reset()
-
-    def reset(self) -> None:
-        """Before a run."""
+        # These belong to one run. Nodes are keyed by id: people's Jobs may be unhashable, or equal to each other.
         self.lane: Lane | None = None
         self.tail_of: TaskNode[Any] | None = None
         self.failure: Failure | None = None  # the node's own
         self.rope: Rope | None = None  # its own and its descendants'
         self.streams: dict[Closeable, None] | None = None
         self.end_waiters: list[asyncio.Future[None]] = []
-        self.waited_by: dict[TaskNode[Any], int] = {}
+        self.waited_by: dict[int, tuple[TaskNode[Any], int]] = {}  # who waits for it, and how often
         self.gates: dict[Gate, None] = {}
-        self.waiting = 0
+        self.waiting = 0  # waits during which its place in the lane is lent
         self.callback_task: NodeTask | None = None
+
+    def for_next_run(self) -> More:
+        """A new one, with what outlives a run."""
+        more = More()
+        more.callback = self.callback
+        more.edges = self.edges
+        more.reruns = self.reruns
+        more.told_commander = self.told_commander
+        return more

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from concurrent.futures import Executor, Future
 from contextvars import Context, copy_context
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn, ParamSpec, TypeVar, cast, overload
 
 from agere.errors import (
     AttributeNotSetError,
@@ -47,6 +47,20 @@ P = ParamSpec("P")
 _SUBMITTABLE = ("job", "handler")
 _ids = itertools.count(1)
 _claim = threading.Lock()  # a node can be submitted from two threads, or to two commanders, at once
+
+
+class _Outcome(NamedTuple):
+    """What a run has left on its node."""
+
+    session: Session | None
+    context: Context | None
+    state: State | None
+    value: Any
+    error: BaseException | None
+    more: More | None
+
+
+_NEVER_RUN = _Outcome(None, None, None, None, None, None)
 
 
 class Immediate(Generic[T]):
@@ -89,7 +103,9 @@ class Submission(Generic[T]):
         future = self._future
         if future is None:
             if self.node._context_ is not self._context:
-                raise RuntimeError(f"{self.node!r} has been run again; ask for a run's Future before the next run")
+                raise RuntimeError(
+                    f"{self.node._describe_()} has been run again; ask for a run's Future before the next run"
+                )
             self._future = future = self.node._future_of_run_()
         return future
 
@@ -106,7 +122,7 @@ class Submission(Generic[T]):
         yield  # makes this a generator, as __await__ has to be
 
     def __repr__(self) -> str:
-        return f"<Submission of {self.node!r}>"
+        return f"<Submission of {self.node._describe_()}>"
 
 
 class TaskNode(tree.TreeEntry, Generic[T_co]):
@@ -309,7 +325,7 @@ class TaskNode(tree.TreeEntry, Generic[T_co]):
         if not isinstance(job, TaskNode) or job._kind_ != "job":
             refuse_job(job)
         job._check_work_()
-        return Submission(job, self._accept_(job, parent or requester, lane))
+        return Submission(job, self._accept_(job, requester if parent is None else parent, lane))
 
     def call_handler(
         self,
@@ -333,7 +349,7 @@ class TaskNode(tree.TreeEntry, Generic[T_co]):
         if not isinstance(handler, TaskNode) or handler._kind_ != "handler":
             refuse_handler(handler)
         handler._check_work_()
-        return Submission(handler, self._accept_(handler, parent or requester, None))
+        return Submission(handler, self._accept_(handler, requester if parent is None else parent, None))
 
     # -- ending
 
@@ -343,21 +359,15 @@ class TaskNode(tree.TreeEntry, Generic[T_co]):
         Returns:
             False if the node is not running, or has begun to end.
         """
-        session = self._session_
-        if session is None or self._phase_ not in tree.LIVE_PHASES:
-            return False
-        return session.ask_close(self)
+        return self._close_()
 
     def close_task_node(self) -> Immediate[bool]:
         """Any thread. The same as ``cancel``; may be awaited, which does not suspend."""
-        return Immediate(TaskNode.cancel(self))
+        return Immediate(self._close_())
 
     def terminate_task_node(self) -> Immediate[bool]:
         """Any thread. Terminate this node alone: its children move to its parent. May be awaited."""
-        session = self._session_
-        if session is None or self._phase_ not in tree.LIVE_PHASES:
-            return Immediate(False)
-        return Immediate(session.ask_terminate(self))
+        return Immediate(self._close_(alone=True))
 
     def exit_commander(self, return_result: Any = None) -> Immediate[None]:
         """Any thread. Have the whole commander exit. The caller gets to finish the step it is in.
@@ -490,6 +500,12 @@ class TaskNode(tree.TreeEntry, Generic[T_co]):
 
     # -- inside
 
+    def _close_(self, alone: bool = False) -> bool:
+        session = self._session_
+        if session is None or self._phase_ not in tree.LIVE_PHASES:
+            return False
+        return session.ask_terminate(self) if alone else session.ask_close(self)
+
     def _label_(self) -> str:
         return f"{self._name_()}#{self._id_}"
 
@@ -506,13 +522,13 @@ class TaskNode(tree.TreeEntry, Generic[T_co]):
 
     def _parent_of_(self) -> TaskNode[Any] | None:
         if self._session_ is None:
-            raise AttributeNotSetError(f"{self!r} has no parent: it has not been submitted yet")
+            raise AttributeNotSetError(f"{self._describe_()} has no parent: it has not been submitted yet")
         return cast("TaskNode[Any] | None", self._parent_)
 
     def _commander_(self) -> Commander[Any]:
         session = self._session_
         if session is None:
-            raise AttributeNotSetError(f"{self!r} has no commander: it has not been submitted yet")
+            raise AttributeNotSetError(f"{self._describe_()} has no commander: it has not been submitted yet")
         return session.commander()
 
     def _callback_(self) -> Callback:
@@ -537,16 +553,16 @@ class TaskNode(tree.TreeEntry, Generic[T_co]):
         """Raise what is wrong with this Job or handler before it is taken."""
 
     def _runs_on_loop_(self) -> bool:
-        raise TypeError(f"{self!r} is no Job and no handler: it has no body")
+        raise TypeError(f"{self._describe_()} is no Job and no handler: it has no body")
 
     def _call_body_(self) -> Any:
-        raise TypeError(f"{self!r} is no Job and no handler: it has no body")
+        raise TypeError(f"{self._describe_()} is no Job and no handler: it has no body")
 
     def _running_session_(self) -> Session:
         session = self._session_
         if session is None:
             raise CommanderNotRunError(
-                f"{self!r} is not in a commander; submit it first (commander.submit, node.put_job, node.call_handler)"
+                f"{self._describe_()} is not in a commander; submit it first: commander.submit, node.put_job, ..."
             )
         return session
 
@@ -554,20 +570,36 @@ class TaskNode(tree.TreeEntry, Generic[T_co]):
         refuse_abandoned()
         return self._running_session_()
 
-    def _claim_(self, session: Session, context: Context) -> bool:
-        """Any thread. Begin a new run, as its only owner; False if the node is queued or running."""
+    def _claim_(self, session: Session, context: Context) -> _Outcome | None:
+        """Any thread. Begin a new run, as its only owner; None if the node is queued or running.
+
+        Returns:
+            The outcome of the run before, for ``_unclaim_``.
+        """
         with _claim:
             if self._phase_ not in tree.IDLE_PHASES:
-                return False
+                return None
+            before = self._phase_
             self._phase_ = tree.QUEUED
+        outcome = _NEVER_RUN
+        if before == tree.ENDED:
+            more = self._extra_
+            outcome = _Outcome(self._session_, self._context_, self._state_, self._value_, self._error_, more)
+            self._state_ = self._value_ = self._error_ = self._body_ = self._future_ = None
+            if more is not None:
+                self._extra_ = more.for_next_run()
         self._session_ = session
         self._context_ = context
         self._pending_ = 0
-        if self._state_ is not None:
-            self._state_ = self._value_ = self._error_ = self._body_ = self._future_ = None
-            if self._extra_ is not None:
-                self._extra_.reset()
-        return True
+        return outcome
+
+    def _unclaim_(self, outcome: _Outcome) -> None:
+        """The claimer only. The run was refused: everything is as it was before."""
+        self._future_ = None
+        self._session_, self._context_, self._state_, self._value_, self._error_, more = outcome
+        if more is not None:
+            self._extra_ = more
+        self._phase_ = tree.NEW if outcome is _NEVER_RUN else tree.ENDED
 
     def _accept_(
         self, node: TaskNode[R], parent: TaskNode[Any] | None, lane: object, wants_future: bool = False
@@ -582,9 +614,11 @@ class TaskNode(tree.TreeEntry, Generic[T_co]):
                 "this commander was started before a fork, and its threads do not exist in this process; "
                 "make a Commander of this process's own"
             )
-        before = node._phase_
-        if not node._claim_(session, copy_context()):
-            raise NodeActiveError(f"{node!r} is queued or running; it can be submitted again once it has ended")
+        before = node._claim_(session, copy_context())
+        if before is None:
+            raise NodeActiveError(
+                f"{node._describe_()} is queued or running; it can be submitted again once it has ended"
+            )
         try:
             if here.on_loop and here.session is session:
                 future = None
@@ -600,8 +634,7 @@ class TaskNode(tree.TreeEntry, Generic[T_co]):
                 session.mailbox.submit(session.scheduler.admit_from_outside, node, target, lane)
         except BaseException:
             if node._pending_ == 0:  # an interrupt may have come after the work was taken
-                node._phase_ = before
-                node._future_ = None
+                node._unclaim_(before)
             raise
         return future
 
@@ -617,39 +650,47 @@ class TaskNode(tree.TreeEntry, Generic[T_co]):
                 session.call_on_loop(session.scheduler.adopt_future, self, future)
         return future
 
-    def __repr__(self) -> str:
+    def _describe_(self) -> str:
+        """For messages: not ``repr``, which a subclass may make raise, or show what should not be seen."""
         return f"<{self._name_()} #{self._id_} {self._public_state_()}>"
+
+    def __repr__(self) -> str:
+        return self._describe_()
 
 
 def refuse_abandoned() -> None:
     """Any thread. Raise CommanderNotRunError on the thread of a body that was given up on."""
     ticket = here.ticket
     if ticket is not None and ticket.dead:
-        raise CommanderNotRunError(f"{ticket.node!r} did not unwind in time and was abandoned; it submits no more")
+        raise CommanderNotRunError(
+            f"{ticket.node._describe_()} did not unwind in time and was abandoned; it submits no more"
+        )
 
 
 def refuse_job(job: object) -> NoReturn:
     """Any thread. Say what is wrong with something that is put as a Job."""
-    from .work import hint
+    from .work import describe, hint
 
-    raise NotJobError(f"a Job is needed here, not {job!r}{hint(job)}")
+    raise NotJobError(f"a Job is needed here, not {describe(job)}{hint(job)}")
 
 
 def refuse_handler(handler: object) -> NoReturn:
     """Any thread. Say what is wrong with something that is called as a handler."""
-    from .work import hint
+    from .work import describe, hint
 
-    raise NotHandlerError(f"call_handler takes what a @handler function returns, not {handler!r}{hint(handler)}")
+    raise NotHandlerError(
+        f"call_handler takes what a @handler function returns, not {describe(handler)}{hint(handler)}"
+    )
 
 
 def raise_ended(target: TaskNode[Any]) -> None:
     """Any thread. Refuse a child for a node that takes none any more."""
     if target._parent_ is None and target._phase_ != tree.NEW and target._kind_ == "commander":
-        raise CommanderNotRunError(f"{target!r} is leaving and takes no more work")
+        raise CommanderNotRunError(f"{target._describe_()} is leaving and takes no more work")
     if target._phase_ in tree.IDLE_PHASES and target._state_ is None:
-        raise CommanderNotRunError(f"{target!r} is not running; submit it, or start() the commander, first")
+        raise CommanderNotRunError(f"{target._describe_()} is not running; submit it, or start() the commander, first")
     raise NodeEndedError(
-        f"{target!r} is ending or has ended and takes no children; "
+        f"{target._describe_()} is ending or has ended and takes no children; "
         "put the work elsewhere, e.g. with parent=task_node.commander"
     )
 

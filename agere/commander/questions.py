@@ -58,7 +58,8 @@ class Question:
         self.future.cancel()
 
     def __repr__(self) -> str:
-        return f"<Question {self.prompt!r} of {self.node!r}{'' if self.open else ', answered'}>"
+        asker = "nobody" if self.node is None else self.node._label_()
+        return f"<Question {self.prompt!r} of {asker}{'' if self.open else ', answered'}>"
 
 
 class Questions:

@@ -186,7 +186,8 @@ class Scheduler:
             value = await self._body(node, has_callback)
         finally:
             lane.leave(node)
-        if node._extra_ is None and node._phase_ == ACTIVE and not isinstance(value, HandlerCoroutine):
+        plain = node._extra_ is None and node._phase_ == ACTIVE and not isinstance(value, HandlerCoroutine)
+        if plain and node._body_ is task:
             # Nothing but the count is left to do. Done here, it saves a turn of the loop, with its select().
             node._value_ = value
             self._body_over(node)
@@ -224,7 +225,7 @@ class Scheduler:
 
     def _body_done(self, task: NodeTask) -> None:
         node = task.node
-        if node is None or node._body_ is not task:
+        if node is None or node._body_ is not task or self._session.stuck:
             return
         try:
             value = task.result()
@@ -307,14 +308,20 @@ class Scheduler:
 
     def _run_tail(self, node: Node, tail: HandlerCoroutine[Any]) -> None:
         node._body_ = None
-        if tail._phase_ in tree.LIVE_PHASES and tail._parent_ is node and tail._state_ is None:
-            tail._more_().tail_of = node  # it was started below the node already: its value is the tail's all the same
+        if tail._parent_ is node and tail._session_ is self._session and tail._since_ >= node._since_:
+            # The body has started it already, in this run: its value is the tail's all the same.
+            tail._more_().tail_of = node
+            if tail._state_ is not None:
+                self._end_as_tail(tail)
             self._release(node)
             return
         context = node._context_
-        if context is None or not tail._claim_(self._session, context.copy()):
+        if context is None or tail._claim_(self._session, context.copy()) is None:
             self._body_failed(
-                node, NodeActiveError(f"{node!r} returned {tail!r} as its tail, which is running already")
+                node,
+                NodeActiveError(
+                    f"{node._describe_()} returned {tail._describe_()} as its tail, which is running already"
+                ),
             )
             return
         tail._more_().tail_of = node
@@ -326,6 +333,12 @@ class Scheduler:
         ended: Node | None = node
         while ended is not None:
             ended = self._end_one(ended)
+
+    def _end_as_tail(self, node: Node) -> None:
+        """A tail that had ended before its owner's body returned it."""
+        owner = self._end_one(node)
+        if owner is not None:
+            self._ended(owner)
 
     def _end_one(self, node: Node) -> Node | None:
         """Returns the node whose tail this one was, if that has ended by it."""
@@ -452,20 +465,21 @@ class Scheduler:
         for edge in more.edges or () if more is not None else ():
             try:
                 following = edge.follow(node, node._value_)
+                if following is not None:
+                    self._run_successor(node, following[0], following[1])
             except Exception as error:  # noqa: BLE001 - told, and the node goes on ending
                 self._log.error("an edge of %s failed; its path ends here", node._label_(), exc_info=error)
-                continue
-            if following is not None:
-                self._run_successor(node, following[0], following[1])
 
     def _run_successor(self, node: Node, target: Node, data: Any) -> None:
         parent = node._parent_
         context = node._context_
         if parent is None or parent._phase_ != ACTIVE or context is None:
             return  # the tree around is being terminated: so are its paths
-        if target._claim_(self._session, context.copy()):
-            self._bind_and_admit(target, parent, data)  # type: ignore[arg-type]
+        if self._claim_and_bind(target, context.copy(), data):
+            self.admit(target, parent, None)  # type: ignore[arg-type]
             return
+        if target._session_ is not self._session:
+            raise NodeActiveError(f"the edge leads to {target._describe_()}, which runs in another commander now")
         more = target._more_()
         if more.reruns is None:
             more.reruns = deque()
@@ -475,20 +489,33 @@ class Scheduler:
     def _run_again(self, node: Node, reruns: deque[tuple[Node, Any, Context]]) -> None:
         while reruns:
             parent, data, context = reruns[0]
+            started = False
             if parent._phase_ == ACTIVE:
-                if not node._claim_(self._session, context):
-                    return  # somebody submitted it in between: this one's turn comes when that has ended
-                reruns.popleft()
-                self._bind_and_admit(node, parent, data)
-                self._release(parent)
-                return
+                try:
+                    started = self._claim_and_bind(node, context, data)
+                except Exception as error:  # noqa: BLE001 - told; the path ends here
+                    self._log.error("an edge into %s failed; its path ends here", node._label_(), exc_info=error)
+                else:
+                    if not started:
+                        return  # somebody submitted it in between: this one's turn comes when that has ended
             reruns.popleft()
+            if started:
+                self.admit(node, parent, None)
             self._release(parent)
+            if started:
+                return
 
-    def _bind_and_admit(self, node: Node, parent: Node, data: Any) -> None:
+    def _claim_and_bind(self, node: Node, context: Context, data: Any) -> bool:
+        before = node._claim_(self._session, context)
+        if before is None:
+            return False
         if data is not None:
-            node.data = data
-        self.admit(node, parent, None)
+            try:
+                node.data = data
+            except BaseException:
+                node._unclaim_(before)
+                raise
+        return True
 
     # -- terminating
 
@@ -582,39 +609,47 @@ class Scheduler:
             node: Node = entry  # type: ignore[assignment]
             if node is root or node._phase_ in (NEW, ENDED):
                 continue
-            body = node._body_
+            more = node._extra_
+            hanging = node._body_ if more is None or more.callback_task is None else more.callback_task
             if node._phase_ in (QUEUED, ACTIVE, CLOSING):
                 node._phase_ = CLOSING
-                if body is not None:
-                    self._log.error(
-                        "%s did not unwind within %s s and is abandoned%s",
-                        node._label_(),
-                        self._session.grace,
-                        _where(body),
-                        extra=record_extra(node),
-                    )
-                    if isinstance(body, Ticket):
-                        body.dead = True
-                    else:
-                        self._session.abandoned.add(body)
+                if hanging is not None:
+                    self._tell_abandoned(node, "", hanging)
                     self._body_over(node)
-            if force and node._phase_ == ENDING:
-                more = node._extra_
-                task = None if more is None else more.callback_task
-                if task is not None:
-                    self._log.error(
-                        "a callback of %s did not end within %s s and is abandoned%s",
-                        node._label_(),
-                        self._session.grace,
-                        _where(task),
-                        extra=record_extra(node),
-                    )
-                    self._session.abandoned.add(task)
-                    more.callback_task = None  # type: ignore[union-attr]
-                    task.remove_done_callback(self._nothing)
-                    self._conclude(node)
+            elif force and node._phase_ == ENDING and hanging is not None:
+                self._tell_abandoned(node, "a callback of ", hanging)
+                self._conclude(node)
 
-    def _nothing(self, _: object) -> None: ...
+    def _tell_abandoned(self, node: Node, what: str, hanging: NodeTask | Ticket) -> None:
+        self._log.error(
+            "%s%s did not unwind within %s s and is abandoned%s",
+            what,
+            node._label_(),
+            self._session.grace,
+            _where(hanging),
+            extra=record_extra(node),
+        )
+        if isinstance(hanging, Ticket):
+            hanging.dead = True
+            return
+        hanging.cancel()
+        self._session.abandoned.add(hanging)
+        more = node._extra_
+        if more is not None:
+            more.callback_task = None  # its end counts no longer
+
+    def disown(self, node: Node) -> None:
+        """The session is over, and the node has not ended: account for it all the same."""
+        if node._phase_ == ENDED:
+            return
+        body, future = node._body_, node._future_
+        if isinstance(body, Ticket):
+            body.dead = True
+        node._state_ = State.TERMINATED
+        node._body_ = node._future_ = None
+        node._phase_ = ENDED
+        if future is not None:
+            future._settle(None, None, cancelled=True)
 
 
 def _start_phase(node: Node) -> str:

@@ -19,6 +19,7 @@ import logging
 import os
 import sys
 import threading
+import traceback
 import weakref
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -258,6 +259,8 @@ class Session:
             NobodyAnswersError: ``input()`` was called and nobody pumps the host.
         """
         node = node if node is not None else current_node()
+        if node is not None and node._phase_ == tree.CLOSING:
+            raise asyncio.CancelledError(f"{node._describe_()} is being terminated")
         if by_input and not host_module.wait_for_somebody(self.host):
             raise NobodyAnswersError(
                 "input() on a thread of a commander is answered on the main thread while it waits in run() or "
@@ -376,21 +379,24 @@ class Session:
             self.thread.join(MARGIN_SECONDS)
 
     def _give_up(self) -> None:
-        """Any other thread. The loop thread is stuck in a body: resolve what it owes, and let it go."""
-        self.stuck = True
-        frame = sys._current_frames().get(self.thread.ident or 0)
-        stack = ""
-        if frame is not None:
-            import traceback
+        """Any other thread. The loop thread is stuck in a body: account for all that was accepted, and let it go.
 
-            stack = ":\n" + "".join(traceback.format_stack(frame))
+        From here on the loop touches no node any more, should it ever come back (see ``stuck``).
+        """
+        with self._exit_lock:
+            if self.stuck or self.closed:
+                return
+            self.stuck = True
+        frame = sys._current_frames().get(self.thread.ident or 0)
+        stack = "" if frame is None else ":\n" + "".join(traceback.format_stack(frame))
         self.log.error("the loop of %s is stuck and is abandoned%s", self.name, stack)
         commander = self._commander_or_none()
+        entries = [] if commander is None else tree.subtree(commander)[1:]
+        for entry in (*entries, *self.mailbox.take_submitted(self.scheduler.admit_from_outside)):
+            self.scheduler.disown(entry)
         if commander is not None:
-            for entry in tree.subtree(commander):
-                future = entry._future_  # type: ignore[attr-defined]
-                if future is not None:
-                    future._settle(None, None, cancelled=True)
+            commander._last_ = None
+            commander._pending_ = 0
         self._finished()
 
     def _begin_leaving_later(self) -> None:
@@ -412,7 +418,7 @@ class Session:
             commander = self._commander_or_none()
             self.mailbox.refuse()
             self.mailbox.drain_all()
-            if commander is not None:
+            if commander is not None and not self.stuck:
                 commander._phase_ = tree.CLOSING
                 self.scheduler.close_tree(commander)
                 await self._unwind(commander)
@@ -425,16 +431,14 @@ class Session:
 
     async def _unwind(self, commander: Commander[Any]) -> None:
         for patience, last in ((self.grace, False), (SETTLE_SECONDS, True), (SETTLE_SECONDS, True)):
-            if commander._pending_ == 0 and self.mailbox.empty:
+            if self.stuck or (commander._pending_ == 0 and self.mailbox.empty):
                 return
             self._unwound = self.loop.create_future()
             await asyncio.wait((self._unwound,), timeout=patience)
             if commander._pending_:
                 self.scheduler.abandon(commander, force=last)
         for entry in tree.subtree(commander)[1:]:
-            future = entry._future_  # type: ignore[attr-defined]
-            if future is not None:
-                future._settle(None, None, cancelled=True)
+            self.scheduler.disown(entry)  # type: ignore[arg-type]
 
     async def _run_end_callbacks(self, commander: Commander[Any]) -> None:
         for one in (*self.run_at_end, commander):

@@ -20,73 +20,99 @@ if TYPE_CHECKING:
     from .node import TaskNode
 
 
+class Wait:
+    """One wait, from ``begin`` to ``end``."""
+
+    __slots__ = ("across", "holder", "target", "waiter")
+
+    def __init__(self, waiter: TaskNode[Any], target: TaskNode[Any], holder: TaskNode[Any] | None) -> None:
+        self.waiter = waiter
+        self.target = target
+        self.across = target._parent_ is not waiter  # for something else than the waiter's own child
+        self.holder = holder  # whose place in a lane is lent meanwhile
+
+
 class Waits:
-    """The waits of bodies for nodes, in one session."""
+    """The waits of bodies and callbacks for nodes, in one session."""
 
     __slots__ = ("_across", "_default_lane")
 
     def __init__(self, default_lane: DefaultLane) -> None:
         self._default_lane = default_lane
-        self._across = 0  # waits for something else than the waiter's own child
+        self._across = 0
 
-    def begin(self, waiter: TaskNode[Any], target: TaskNode[Any]) -> bool:
-        """Register a wait and lend the waiter's place in its lane.
-
-        Returns:
-            A token for ``end``.
+    def begin(self, waiter: TaskNode[Any], target: TaskNode[Any]) -> Wait:
+        """Register a wait, and lend the place in a lane that stands behind the waiter.
 
         Raises:
-            DeadlockError: ``target`` cannot complete before ``waiter``'s body ends.
+            DeadlockError: ``target`` cannot complete before ``waiter`` does.
         """
-        across = target._parent_ is not waiter
-        if (across or self._across) and self._blocks(waiter, target):
+        wait = Wait(waiter, target, self._holder_behind(waiter))
+        if (wait.across or self._across) and self._blocks(waiter, target):
             raise DeadlockError(
-                f"{waiter!r} would wait for {target!r}, which cannot complete before the waiting body ends; "
-                "do not await it here: react to it with an at_job_end callback, or submit it under another parent "
-                "(parent=task_node.commander)"
+                f"{waiter._describe_()} would wait for {target._describe_()}, which cannot complete before the waiter "
+                "ends; do not await it here: react to it with an at_job_end callback, or submit it under another "
+                "parent (parent=task_node.commander)"
             )
-        if across:
+        if wait.across:
             self._across += 1
         waiters = target._more_().waited_by
-        waiters[waiter] = waiters.get(waiter, 0) + 1
-        more = waiter._more_()
-        more.waiting += 1
-        if more.waiting == 1 and waiter._body_ is not None:  # what outlives its body holds no place
-            if more.lane is None and self._default_lane.holds(waiter):
-                more.lane = self._default_lane
-            if more.lane is not None:
-                more.lane.lend(waiter)
-        return across
+        _, count = waiters.get(waiter._id_, (waiter, 0))
+        waiters[waiter._id_] = (waiter, count + 1)
+        if wait.holder is not None:
+            more = wait.holder._more_()
+            more.waiting += 1
+            if more.waiting == 1 and more.lane is not None:
+                more.lane.lend(wait.holder)
+        return wait
 
-    def end(self, waiter: TaskNode[Any], target: TaskNode[Any], across: bool) -> asyncio.Future[None] | None:
+    def end(self, wait: Wait) -> asyncio.Future[None] | None:
         """The wait is over. A future to await before going on, if the place in the lane is taken meanwhile."""
-        if across:
+        if wait.across:
             self._across -= 1
-        waiters = target._more_().waited_by
-        count = waiters.get(waiter, 0) - 1
-        if count > 0:
-            waiters[waiter] = count
-        else:
-            waiters.pop(waiter, None)
-        more = waiter._more_()
+        waiter, holder = wait.waiter, wait.holder
+        waiters = wait.target._more_().waited_by
+        _, count = waiters.pop(waiter._id_, (waiter, 0))
+        if count > 1:
+            waiters[waiter._id_] = (waiter, count - 1)
+        if holder is None:
+            return None
+        more = holder._more_()
         more.waiting -= 1
-        if not more.waiting and more.lane is not None and waiter._body_ is not None and waiter._phase_ == tree.ACTIVE:
-            return more.lane.take_back(waiter)
+        if more.waiting or more.lane is None or holder._phase_ != tree.ACTIVE or holder._state_ is not None:
+            return None
+        if more.lane is self._default_lane and holder._body_ is None:
+            return None  # its turn was over when its task returned
+        return more.lane.take_back(holder)
+
+    def _holder_behind(self, waiter: TaskNode[Any]) -> TaskNode[Any] | None:
+        """Who has the place: the waiter, or the Job whose tail (of a tail, ...) it is."""
+        if waiter._body_ is not None and self._default_lane.holds(waiter):
+            waiter._more_().lane = self._default_lane
+            return waiter
+        node: TaskNode[Any] | None = waiter
+        while node is not None:
+            more = node._extra_
+            if more is None:
+                return None
+            if more.lane is not None and (more.waiting or more.lane.holds(node)):
+                return node
+            node = more.tail_of
         return None
 
     @staticmethod
     def _blocks(waiter: TaskNode[Any], target: TaskNode[Any]) -> bool:
-        """Whether ``target`` is in the set of nodes that cannot complete before ``waiter``'s body ends."""
-        blocked: set[tree.TreeEntry] = set()
-        bodies: list[tree.TreeEntry] = [waiter]
-        for body in bodies:
-            place: tree.TreeEntry | None = body
-            while place is not None and place not in blocked:
+        """Whether ``target`` is in the set of nodes that cannot complete before ``waiter`` does."""
+        blocked: set[int] = set()
+        waiters: list[TaskNode[Any]] = [waiter]
+        for one in waiters:
+            place: TaskNode[Any] | None = one
+            while place is not None and place._id_ not in blocked:
                 if place is target:
                     return True
-                blocked.add(place)
-                more = place._extra_  # type: ignore[attr-defined]
+                blocked.add(place._id_)
+                more = place._extra_
                 if more is not None:
-                    bodies.extend(more.waited_by)
-                place = place._parent_
+                    waiters.extend(other for other, _ in more.waited_by.values())
+                place = place._parent_  # type: ignore[assignment]
         return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import reprlib
 from typing import Any
 
 from .body import refuse_generators
@@ -31,7 +32,7 @@ def as_handler(work: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hand
         made: HandlerCoroutine[Any] = work(*args, **kwargs)
         return made
     if not callable(work) or isinstance(work, TaskNode) or (isinstance(work, type) and issubclass(work, TaskNode)):
-        raise TypeError(f"a Job, a handler or a function is needed here, not {work!r}{hint(work)}")
+        raise TypeError(f"a Job, a handler or a function is needed here, not {describe(work)}{hint(work)}")
     function = work
     while isinstance(function, functools.partial):
         function = function.func
@@ -41,7 +42,7 @@ def as_handler(work: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hand
 
 def _refuse_arguments(work: TaskNode[Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     if args or kwargs:
-        raise TypeError(f"{work!r} takes no further arguments; only functions do")
+        raise TypeError(f"{work._describe_()} takes no further arguments; only functions do")
 
 
 def hint(work: object) -> str:
@@ -57,3 +58,13 @@ def hint(work: object) -> str:
     if isinstance(work, Job):
         return "; a Job goes to put_job or submit"
     return ""
+
+
+def describe(work: object) -> str:
+    """Something that was passed, for a message; never raises."""
+    if isinstance(work, TaskNode):
+        return work._describe_()
+    try:
+        return reprlib.repr(work)
+    except Exception:  # noqa: BLE001 - somebody's __repr__
+        return f"a {type(work).__name__}"
