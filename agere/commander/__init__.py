@@ -41,11 +41,12 @@ from .future import JobFuture
 from .handler import HandlerCoroutine, HandlerFunction, handler
 from .host import Host
 from .job import BasicJob, Job, tasker
-from .node import Submission, TaskNode
+from .node import TaskNode
 from .password import PASS_WORD
 from .questions import Question
 from .snapshot import TreeSnapshot
 from .state import State
+from .submission import Submission
 
 CommanderAsync = Commander
 

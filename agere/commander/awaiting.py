@@ -59,8 +59,7 @@ async def wait_on_any_loop(future: JobFuture[Any]) -> None:
         else:
             while not woken.done():
                 await asyncio.wait((woken,), timeout=TICK_SECONDS)
-                if future._session.forked:
-                    future._look_around()
+                future._session.refuse_in_fork()
     except asyncio.CancelledError:
         future.cancel()
         raise

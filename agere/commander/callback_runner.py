@@ -79,7 +79,7 @@ class CallbackRunner:
         before, here.node = here.node, node
         try:
             if bound.on_host:
-                delivered = self._session.deliver(node, lambda: bound.call(node), even_if_ending=True)
+                delivered = self._session.person.deliver(node, lambda: bound.call(node), even_if_ending=True)
                 return asyncio.wrap_future(delivered, loop=self._loop)
             context = node._context_
             in_its_task = asyncio.current_task(self._loop)
@@ -109,6 +109,8 @@ class CallbackRunner:
                     if task is not None and task.cancelling():
                         raise  # somebody asked for it: the node is being terminated, or the commander leaves
                     self.callback_failed(node, phase, error)
+                except GeneratorExit:
+                    raise  # abandoned, and collected now: nobody runs any more
                 except BaseException as error:  # noqa: BLE001 - told, and everything else goes on
                     self.callback_failed(node, phase, error)
             if not calls:

@@ -107,20 +107,22 @@ class JobStream:
         StreamOverflowError: too much was emitted before it was opened.
     """
 
+    _over = True  # until it is open: a refused one must not cancel the job when it is dropped
+
     def __init__(self, future: JobFuture[Any]) -> None:
         channel = future._channel
         if channel is None:
             channel = vars(future).setdefault("_channel", Channel())
         if channel.opened:
             raise RuntimeError(f"the stream of {future!r} is open already; it has one consumer")
-        channel.opened = True
-        self._channel: Channel = channel
-        self._future = future
-        self._over = False
         if channel.overflowed:
             raise StreamOverflowError(
                 f"more than {BACKLOG} items were emitted before stream() was called; call it earlier"
             )
+        channel.opened = True
+        self._channel: Channel = channel
+        self._future = future
+        self._over = False
         if future.done():
             channel.finished = True
 

@@ -17,11 +17,13 @@ from .awaiting import finish_and_exit
 from .events import Listeners, Subscriber
 from .future import JobFuture
 from .host import Host, main_thread_host
-from .node import Immediate, TaskNode, refuse_abandoned, refuse_handler, refuse_job
+from .node import TaskNode
 from .questions import Question
+from .refusals import refuse_abandoned, refuse_handler, refuse_job
 from .session import Session, close_dropped
 from .snapshot import TreeSnapshot
 from .state import State
+from .submission import Immediate
 from .waiting import Latch
 from .work import as_node
 
@@ -297,7 +299,7 @@ class Commander(TaskNode[T]):
     def questions(self) -> tuple[Question, ...]:
         """Any thread. The open questions of nodes to the person, oldest first."""
         session = self._session_
-        return () if session is None else session.questions.all()
+        return () if session is None else session.person.open.all()
 
     # -- inside
 

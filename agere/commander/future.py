@@ -17,7 +17,7 @@ from concurrent.futures import Future, InvalidStateError
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
-from agere.errors import CommanderForkedError, NodeTerminatedError
+from agere.errors import NodeTerminatedError
 
 from . import failures, tree
 from .affinity import current_node, here, refuse_on_loop
@@ -207,6 +207,10 @@ class JobFuture(Future[T]):
             self._channel.finish()
         self._run_calls()
 
+    def _is_watched(self) -> bool:
+        """Loop only. Whether somebody waits for the outcome."""
+        return bool(self._wakers or self._calls or self._cond is not None or self._channel is not None)
+
     def _call_when_done(self, fn: Callable[[JobFuture[T]], object], context: Context) -> None:
         calls: deque[tuple[Callable[[Any], object], Context]]
         calls = self._calls if self._calls is not None else vars(self).setdefault("_calls", deque())
@@ -258,8 +262,7 @@ class JobFuture(Future[T]):
 
     def _look_around(self) -> None:
         self._session.mailbox.nudge()
-        if self._session.forked:
-            raise CommanderForkedError("this job runs in the parent process; a forked child cannot wait for it")
+        self._session.refuse_in_fork()
 
     # -- the outcome
 

@@ -27,7 +27,7 @@ def _routed_input(prompt: object = "", /) -> str:
     session = here.session
     if session is None or session.closed:
         return original_input(str(prompt))
-    return session.ask_blocking(str(prompt), by_input=True)
+    return session.person.ask_blocking(str(prompt), by_input=True)
 
 
 def install() -> None:

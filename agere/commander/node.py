@@ -6,20 +6,16 @@ import asyncio
 import functools
 import itertools
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Executor, Future
 from contextvars import Context, copy_context
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar, cast, overload
 
 from agere.errors import (
     AttributeNotSetError,
     CallbackError,
-    CommanderForkedError,
     CommanderNotRunError,
     NodeActiveError,
-    NodeEndedError,
-    NotHandlerError,
-    NotJobError,
 )
 
 from . import tree
@@ -28,8 +24,10 @@ from .callback import Callback, CallbackSource, Phase
 from .emission import NOTHING_TO_AWAIT, Emission
 from .future import JobFuture
 from .more import Closeable, More
+from .refusals import raise_ended, refuse_abandoned, refuse_handler, refuse_job
 from .shadow import shadowable
 from .state import State
+from .submission import Immediate, Submission
 from .workers import Ticket
 
 if TYPE_CHECKING:
@@ -61,68 +59,6 @@ class _Outcome(NamedTuple):
 
 
 _NEVER_RUN = _Outcome(None, None, None, None, None, None)
-
-
-class Immediate(Generic[T]):
-    """A result that is there already. Awaiting it never suspends; not awaiting it is fine too."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: T) -> None:
-        self.value = value
-
-    def __await__(self) -> Generator[Any, None, T]:
-        return self.value
-        yield  # makes this a generator, as __await__ has to be
-
-
-class Submission(Generic[T]):
-    """What ``put_job`` and ``call_handler`` return: the work is scheduled already.
-
-    ``await submission`` never suspends and gives the JobFuture; in a plain ``def`` body use ``.future`` or
-    ``.result()``.
-
-    Attributes:
-        node: the submitted node.
-    """
-
-    __slots__ = ("_context", "_future", "node")
-
-    def __init__(self, node: TaskNode[T], future: JobFuture[T] | None) -> None:
-        self.node = node
-        self._future = future
-        self._context = node._context_  # each run has its own: it tells the runs apart
-
-    @property
-    def future(self) -> JobFuture[T]:
-        """Any thread. The run's Future, made now if nobody asked before.
-
-        Raises:
-            RuntimeError: the node has been run again since, and nobody had asked for this run's Future.
-        """
-        future = self._future
-        if future is None:
-            if self.node._context_ is not self._context:
-                raise RuntimeError(
-                    f"{self.node._describe_()} has been run again; ask for a run's Future before the next run"
-                )
-            self._future = future = self.node._future_of_run_()
-        return future
-
-    def result(self, timeout: float | None = None) -> T:
-        """Any thread but an Agere loop. ``future.result(timeout)``."""
-        return self.future.result(timeout)
-
-    def cancel(self) -> bool:
-        """Any thread. ``future.cancel()``."""
-        return self.future.cancel()
-
-    def __await__(self) -> Generator[Any, None, JobFuture[T]]:
-        return self.future
-        yield  # makes this a generator, as __await__ has to be
-
-    def __repr__(self) -> str:
-        return f"<Submission of {self.node._describe_()}>"
 
 
 class TaskNode(tree.TreeEntry, Generic[T_co]):
@@ -461,8 +397,8 @@ class TaskNode(tree.TreeEntry, Generic[T_co]):
         """
         session = self._running_session_()
         if here.on_loop:
-            return session.ask(self, prompt)
-        return session.ask_blocking(prompt, by_input=False, node=self)
+            return session.person.ask(self, prompt)
+        return session.person.ask_blocking(prompt, by_input=False, node=self)
 
     def deliver(self, fn: Callable[..., R], /, *args: Any, **kwargs: Any) -> Future[R]:
         """Any thread. Run ``fn(*args, **kwargs)`` on the host's thread, without waiting; in order.
@@ -473,7 +409,7 @@ class TaskNode(tree.TreeEntry, Generic[T_co]):
         Raises:
             HostGoneError: the host is gone.
         """
-        return self._running_session_().deliver(self, functools.partial(fn, *args, **kwargs))
+        return self._running_session_().person.deliver(self, functools.partial(fn, *args, **kwargs))
 
     # -- resources
 
@@ -609,11 +545,7 @@ class TaskNode(tree.TreeEntry, Generic[T_co]):
         if not isinstance(target, TaskNode):
             raise TypeError(f"parent is a node of a running commander, not {target!r}")
         session = target._session_for_work_()
-        if session.forked:
-            raise CommanderForkedError(
-                "this commander was started before a fork, and its threads do not exist in this process; "
-                "make a Commander of this process's own"
-            )
+        session.refuse_in_fork()
         before = node._claim_(session, copy_context())
         if before is None:
             raise NodeActiveError(
@@ -656,43 +588,6 @@ class TaskNode(tree.TreeEntry, Generic[T_co]):
 
     def __repr__(self) -> str:
         return self._describe_()
-
-
-def refuse_abandoned() -> None:
-    """Any thread. Raise CommanderNotRunError on the thread of a body that was given up on."""
-    ticket = here.ticket
-    if ticket is not None and ticket.dead:
-        raise CommanderNotRunError(
-            f"{ticket.node._describe_()} did not unwind in time and was abandoned; it submits no more"
-        )
-
-
-def refuse_job(job: object) -> NoReturn:
-    """Any thread. Say what is wrong with something that is put as a Job."""
-    from .work import describe, hint
-
-    raise NotJobError(f"a Job is needed here, not {describe(job)}{hint(job)}")
-
-
-def refuse_handler(handler: object) -> NoReturn:
-    """Any thread. Say what is wrong with something that is called as a handler."""
-    from .work import describe, hint
-
-    raise NotHandlerError(
-        f"call_handler takes what a @handler function returns, not {describe(handler)}{hint(handler)}"
-    )
-
-
-def raise_ended(target: TaskNode[Any]) -> None:
-    """Any thread. Refuse a child for a node that takes none any more."""
-    if target._parent_ is None and target._phase_ != tree.NEW and target._kind_ == "commander":
-        raise CommanderNotRunError(f"{target._describe_()} is leaving and takes no more work")
-    if target._phase_ in tree.IDLE_PHASES and target._state_ is None:
-        raise CommanderNotRunError(f"{target._describe_()} is not running; submit it, or start() the commander, first")
-    raise NodeEndedError(
-        f"{target._describe_()} is ending or has ended and takes no children; "
-        "put the work elsewhere, e.g. with parent=task_node.commander"
-    )
 
 
 def reset_after_fork() -> None:

@@ -2,10 +2,10 @@
 
 How a node ends, each step exactly once per run:
 
-- *the body ends* (``_body_done``, ``_worker_done``): its value or failure is recorded; a handler that it returned is
+- *the body ends* (``_body_done``, ``worker_done``): its value or failure is recorded; a handler that it returned is
   started as its tail;
-- *the node has ended* (``_ended``): body and tail are over: the lane gets its place back, awaiters their value;
-- *the node completes* (``_complete``, ``_conclude``): body and children are counted down to zero: the outcome is
+- *the node has ended* (``ended``): body and tail are over: the lane gets its place back, awaiters their value;
+- *the node completes* (``_complete``, ``conclude``): body and children are counted down to zero: the outcome is
   frozen, the end callbacks run, streams close, edges fire, the node leaves the tree, its Future resolves, and its
   parent is counted down. A worklist, so that depth costs nothing but memory.
 """
@@ -16,7 +16,6 @@ import asyncio
 import inspect
 from collections import deque
 from collections.abc import Mapping
-from contextvars import Context
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -32,8 +31,10 @@ from .job import Job
 from .lanes import DefaultLane, Lane
 from .node import TaskNode
 from .state import State
+from .successors import Successors
 from .tasks import LanedTask, NodeTask
-from .tree import ACTIVE, CLOSING, ENDED, ENDING, NEW, QUEUED
+from .termination import close_streams
+from .tree import ACTIVE, CLOSING, ENDED, ENDING, QUEUED
 from .workers import Ticket
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class Scheduler:
         self._widths = dict(lanes)
         self._lanes: dict[Any, Lane] = {}
         self.callbacks = CallbackRunner(session)
+        self._successors = Successors(self, session)
         self.default_lane = DefaultLane(self._start)
         self._ready: deque[Node] = deque()
         self._settling = False
@@ -76,8 +78,8 @@ class Scheduler:
         if more is not None and more.callback is not None:
             self.announce_end_callbacks(node)
         if node._phase_ != QUEUED:  # cancelled on its way here
-            self._ended(node)
-            self._release(node)
+            self.ended(node)
+            self.release(node)
         elif lane is None:
             if node._kind_ == "job":
                 self.default_lane.put(node)
@@ -190,7 +192,7 @@ class Scheduler:
         if plain and node._body_ is task:
             # Nothing but the count is left to do. Done here, it saves a turn of the loop, with its select().
             node._value_ = value
-            self._body_over(node)
+            self.body_over(node)
         return value
 
     async def _body(self, node: Node, has_callback: bool) -> Any:
@@ -233,7 +235,7 @@ class Scheduler:
             if isinstance(task, LanedTask) and not task.entered:
                 self.default_lane.missed()
             if node._phase_ == CLOSING:
-                self._body_over(node)
+                self.body_over(node)
             else:
                 self._body_failed(node, _cancelled_error(node))
         except BaseException as error:  # noqa: BLE001 - the body's own
@@ -252,7 +254,7 @@ class Scheduler:
             else:
                 self._body_returned(node, value)
         elif node._phase_ == CLOSING and isinstance(error, asyncio.CancelledError):
-            self._body_over(node)
+            self.body_over(node)
         else:
             self._body_failed(node, error)
 
@@ -260,26 +262,27 @@ class Scheduler:
         if node._phase_ == CLOSING:
             if inspect.iscoroutine(value):
                 value.close()
-            self._body_over(node)
+            self.body_over(node)
         elif value is _ON_WORKER:
             self._start_worker(node)
         elif isinstance(value, HandlerCoroutine):
             self._run_tail(node, value)
         else:
             node._value_ = value
-            self._body_over(node)
+            self.body_over(node)
 
-    def _body_over(self, node: Node) -> None:
+    def body_over(self, node: Node) -> None:
+        """The node's body is over, whatever its outcome."""
         node._body_ = None
         if node._extra_ is None and node._phase_ == ACTIVE:
             # The usual end, in short: no callbacks, no lane, nobody waits; a failure would have left its record.
             node._state_ = State.COMPLETED
             node._pending_ -= 1
             if node._pending_ == 0:
-                self._conclude(node)
+                self.conclude(node)
         else:
-            self._ended(node)
-            self._release(node)
+            self.ended(node)
+            self.release(node)
 
     def _body_failed(self, node: Node, error: BaseException) -> None:
         node._error_ = error
@@ -289,7 +292,7 @@ class Scheduler:
         more.failure = failure
         more.rope = failures.join(more.rope, failure)
         self._report(failure)
-        self.callbacks.call_then(node, ("at_exception",), self._body_over)
+        self.callbacks.call_then(node, ("at_exception",), self.body_over)
 
     def _report(self, failure: failures.Failure) -> None:
         """Log a failure where it arose; SystemExit and KeyboardInterrupt end the commander instead."""
@@ -313,7 +316,7 @@ class Scheduler:
             tail._more_().tail_of = node
             if tail._state_ is not None:
                 self._end_as_tail(tail)
-            self._release(node)
+            self.release(node)
             return
         context = node._context_
         if context is None or tail._claim_(self._session, context.copy()) is None:
@@ -326,9 +329,9 @@ class Scheduler:
             return
         tail._more_().tail_of = node
         self.admit(tail, node, None)
-        self._release(node)
+        self.release(node)
 
-    def _ended(self, node: Node) -> None:
+    def ended(self, node: Node) -> None:
         """Body and tail are over. If the node is a tail, so may its owner's be; a loop, not recursion."""
         ended: Node | None = node
         while ended is not None:
@@ -338,7 +341,7 @@ class Scheduler:
         """A tail that had ended before its owner's body returned it."""
         owner = self._end_one(node)
         if owner is not None:
-            self._ended(owner)
+            self.ended(owner)
 
     def _end_one(self, node: Node) -> Node | None:
         """Returns the node whose tail this one was, if that has ended by it."""
@@ -375,11 +378,12 @@ class Scheduler:
 
     def _tail_failure_told(self, node: Node) -> None:
         # By way of the loop: a chain of tails is as deep as people make it.
-        self._loop.call_soon(self._body_over, node, context=self._base_context)
+        self._loop.call_soon(self.body_over, node, context=self._base_context)
 
     # -- completing
 
-    def _release(self, node: Node) -> None:
+    def release(self, node: Node) -> None:
+        """One thing less keeps the node from completing: its body, a child, or a held place."""
         node._pending_ -= 1
         if node._pending_ == 0:
             if node._parent_ is None:
@@ -400,19 +404,20 @@ class Scheduler:
 
     def _complete(self, node: Node) -> None:
         if node._state_ is None:  # it lost its tail, or never had a body
-            self._ended(node)
+            self.ended(node)
         if node._phase_ == CLOSING:
             node._state_ = State.TERMINATED
         node._phase_ = ENDING
         more = node._extra_
         if more is None or more.callback is None:
-            self._conclude(node)
+            self.conclude(node)
         elif node._state_ is State.TERMINATED:
-            self.callbacks.call_then(node, ("at_terminate",), self._conclude)
+            self.callbacks.call_then(node, ("at_terminate",), self.conclude)
         else:
-            self.callbacks.call_then(node, (_end_phase(node),), self._conclude)
+            self.callbacks.call_then(node, (_end_phase(node),), self.conclude)
 
-    def _conclude(self, node: Node) -> None:
+    def conclude(self, node: Node) -> None:
+        """The end callbacks have run: the node leaves."""
         parent = node._parent_
         assert parent is not None  # noqa: S101 - the root never completes
         more = node._extra_
@@ -422,9 +427,9 @@ class Scheduler:
         reruns = None
         if more is not None:
             if more.streams:
-                self._close_streams(node)
+                close_streams(node, self._log)
             if more.edges is not None and state is State.COMPLETED:
-                self._fire_edges(node)
+                self._successors.fire(node)
             if more.rope is not None:
                 more.rope = rope = failures.prune(more.rope)
             reruns = more.reruns
@@ -435,148 +440,18 @@ class Scheduler:
         node._phase_ = ENDED
         if self._listeners.active and state is not None:
             self._listeners.publish(NodeEnded(node, parent, state, error))  # type: ignore[arg-type]
-        if future is not None:
-            future._settle(value, rope, state is State.TERMINATED)
         if rope is not None:
             if parent._parent_ is None:
-                if future is None:
+                if future is None or not future._is_watched():
                     self._session.unobserved_failure = True
             else:
                 above = parent._more_()  # type: ignore[attr-defined]
                 above.rope = failures.join(above.rope, rope)
+        if future is not None:
+            future._settle(value, rope, state is State.TERMINATED)
         if reruns:
-            self._run_again(node, reruns)
-        self._release(parent)  # type: ignore[arg-type]
-
-    def _close_streams(self, node: Node) -> None:
-        more = node._extra_
-        streams = None if more is None else more.streams
-        while streams:
-            stream, _ = streams.popitem()
-            try:
-                stream.close()
-            except Exception as error:  # noqa: BLE001 - told, and the node goes on ending
-                self._log.error("closing a stream of %s failed", node._label_(), exc_info=error)
-
-    # -- edges
-
-    def _fire_edges(self, node: Node) -> None:
-        more = node._extra_
-        for edge in more.edges or () if more is not None else ():
-            try:
-                following = edge.follow(node, node._value_)
-                if following is not None:
-                    self._run_successor(node, following[0], following[1])
-            except Exception as error:  # noqa: BLE001 - told, and the node goes on ending
-                self._log.error("an edge of %s failed; its path ends here", node._label_(), exc_info=error)
-
-    def _run_successor(self, node: Node, target: Node, data: Any) -> None:
-        parent = node._parent_
-        context = node._context_
-        if parent is None or parent._phase_ != ACTIVE or context is None:
-            return  # the tree around is being terminated: so are its paths
-        if self._claim_and_bind(target, context.copy(), data):
-            self.admit(target, parent, None)  # type: ignore[arg-type]
-            return
-        if target._session_ is not self._session:
-            raise NodeActiveError(f"the edge leads to {target._describe_()}, which runs in another commander now")
-        more = target._more_()
-        if more.reruns is None:
-            more.reruns = deque()
-        parent._pending_ += 1  # held until the target's present run has ended
-        more.reruns.append((parent, data, context.copy()))  # type: ignore[arg-type]
-
-    def _run_again(self, node: Node, reruns: deque[tuple[Node, Any, Context]]) -> None:
-        while reruns:
-            parent, data, context = reruns[0]
-            started = False
-            if parent._phase_ == ACTIVE:
-                try:
-                    started = self._claim_and_bind(node, context, data)
-                except Exception as error:  # noqa: BLE001 - told; the path ends here
-                    self._log.error("an edge into %s failed; its path ends here", node._label_(), exc_info=error)
-                else:
-                    if not started:
-                        return  # somebody submitted it in between: this one's turn comes when that has ended
-            reruns.popleft()
-            if started:
-                self.admit(node, parent, None)
-            self._release(parent)
-            if started:
-                return
-
-    def _claim_and_bind(self, node: Node, context: Context, data: Any) -> bool:
-        before = node._claim_(self._session, context)
-        if before is None:
-            return False
-        if data is not None:
-            try:
-                node.data = data
-            except BaseException:
-                node._unclaim_(before)
-                raise
-        return True
-
-    # -- terminating
-
-    def close(self, node: Node) -> None:
-        """Terminate a node and all below it, leaf first."""
-        if node._phase_ not in (QUEUED, ACTIVE):
-            return
-        if node._phase_ == QUEUED and node._pending_ == 0:
-            node._phase_ = CLOSING  # still in the mailbox: ``admit`` will see it
-            return
-        nodes = tree.subtree(node)
-        for entry in reversed(nodes):
-            self._terminate(entry)  # type: ignore[arg-type]
-
-    def close_alone(self, node: Node) -> None:
-        """Terminate one node; its children go on below its parent."""
-        parent = node._parent_
-        if node._phase_ not in (QUEUED, ACTIVE) or parent is None:
-            return
-        if parent._phase_ == ACTIVE:
-            for child in tree.children(node):
-                more = child._extra_  # type: ignore[attr-defined]
-                if more is not None and more.tail_of is node:
-                    more.tail_of = None
-                tree.unlink(child)
-                tree.attach(parent, child)
-                node._pending_ -= 1
-        had_body = node._body_ is not None or node._phase_ == QUEUED
-        self._terminate(node)
-        if not had_body and node._pending_ == 0:
-            node._pending_ += 1
-            self._release(node)
-
-    def close_tree(self, root: Node) -> None:
-        """Terminate everything."""
-        for entry in reversed(tree.subtree(root)):
-            if entry is not root:
-                self._terminate(entry)  # type: ignore[arg-type]
-
-    def _terminate(self, node: Node) -> None:
-        phase = node._phase_
-        if phase not in (QUEUED, ACTIVE):
-            return
-        node._phase_ = CLOSING
-        body = node._body_
-        if body is None:
-            if phase == QUEUED:  # in a lane: it never runs
-                self._ended(node)
-                self._release(node)
-        elif isinstance(body, Ticket):
-            body.cancelled = True
-        elif not body.done():
-            body.cancel()
-        more = node._extra_
-        if more is not None:
-            if more.streams:
-                self._close_streams(node)
-            for gate in list(more.gates):
-                gate.abort()
-            if more.callback_task is not None:
-                more.callback_task.cancel()
+            self._successors.run_again(node, reruns)
+        self.release(parent)  # type: ignore[arg-type]
 
     # -- emissions
 
@@ -595,61 +470,6 @@ class Scheduler:
                     channels.append(channel)
             place = place._parent_
         return Emission(channels) if channels else NOTHING_TO_AWAIT
-
-    # -- giving up
-
-    def abandon(self, root: Node, force: bool) -> None:
-        """The grace period is over: end what is left, telling where it hangs.
-
-        Args:
-            root: the commander.
-            force: end nodes whose end callbacks hang, too.
-        """
-        for entry in reversed(tree.subtree(root)):
-            node: Node = entry  # type: ignore[assignment]
-            if node is root or node._phase_ in (NEW, ENDED):
-                continue
-            more = node._extra_
-            hanging = node._body_ if more is None or more.callback_task is None else more.callback_task
-            if node._phase_ in (QUEUED, ACTIVE, CLOSING):
-                node._phase_ = CLOSING
-                if hanging is not None:
-                    self._tell_abandoned(node, "", hanging)
-                    self._body_over(node)
-            elif force and node._phase_ == ENDING and hanging is not None:
-                self._tell_abandoned(node, "a callback of ", hanging)
-                self._conclude(node)
-
-    def _tell_abandoned(self, node: Node, what: str, hanging: NodeTask | Ticket) -> None:
-        self._log.error(
-            "%s%s did not unwind within %s s and is abandoned%s",
-            what,
-            node._label_(),
-            self._session.grace,
-            _where(hanging),
-            extra=record_extra(node),
-        )
-        if isinstance(hanging, Ticket):
-            hanging.dead = True
-            return
-        hanging.cancel()
-        self._session.abandoned.add(hanging)
-        more = node._extra_
-        if more is not None:
-            more.callback_task = None  # its end counts no longer
-
-    def disown(self, node: Node) -> None:
-        """The session is over, and the node has not ended: account for it all the same."""
-        if node._phase_ == ENDED:
-            return
-        body, future = node._body_, node._future_
-        if isinstance(body, Ticket):
-            body.dead = True
-        node._state_ = State.TERMINATED
-        node._body_ = node._future_ = None
-        node._phase_ = ENDED
-        if future is not None:
-            future._settle(None, None, cancelled=True)
 
 
 def _start_phase(node: Node) -> str:
@@ -675,19 +495,3 @@ def _cancelled_error(node: Node) -> BaseException:
     return asyncio.CancelledError(
         f"nobody asked for the cancellation of {node._label_()}: its body raised it by itself"
     )
-
-
-def _where(body: NodeTask | Ticket) -> str:
-    """Where a body hangs, as text."""
-    import io
-    import sys
-    import traceback
-
-    if isinstance(body, Ticket):
-        frame = sys._current_frames().get(body.thread)
-        if frame is None:
-            return ""
-        return ":\n" + "".join(traceback.format_stack(frame))
-    text = io.StringIO()
-    body.print_stack(file=text)
-    return ":\n" + text.getvalue()

@@ -11,7 +11,6 @@ shut; the loop stops, and its thread closes it. Whoever waits, waits on the latc
 from __future__ import annotations
 
 import asyncio
-import atexit
 import concurrent.futures.thread  # noqa: F401 - its exit hook must come before ours: last in, first out
 import contextlib
 import contextvars
@@ -22,23 +21,22 @@ import threading
 import traceback
 import weakref
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from agere.errors import AttributeNotSetError, CommanderForkedError, NobodyAnswersError, WorkerLimitError
+from agere.errors import AttributeNotSetError, CommanderForkedError, WorkerLimitError
 
-from . import host as host_module
-from . import input_routing, node, stall, tree
-from .affinity import current_node, here
+from . import input_routing, process, stall, tree
+from .affinity import here
 from .awaiting import wait_in_worker_for_room
-from .events import Listeners, QuestionAnswered, QuestionAsked, StreamClosed, StreamOpened
+from .events import Listeners, StreamClosed, StreamOpened
 from .host import Host
 from .mailbox import Mailbox
 from .node import TaskNode
-from .questions import Question, Questions
+from .person import Person
 from .scheduler import Scheduler
 from .tasks import node_task_factory
+from .termination import Terminator
 from .waiting import Latch, Pump
 from .waits import Waits
 from .workers import Ticket, WorkerPool
@@ -51,9 +49,6 @@ MARGIN_SECONDS = 1.0
 
 SETTLE_SECONDS = 0.25
 """What abandoned nodes' callbacks get."""
-
-_running: set[Session] = set()
-_running_lock = threading.Lock()
 
 
 class Session:
@@ -103,7 +98,7 @@ class Session:
         self.stuck = False
         self.abandoned: set[asyncio.Task[Any]] = set()
         self.run_at_end: list[TaskNode[Any]] = []
-        self.questions = Questions()
+        self.person = Person(self, host)
         self.base_context = contextvars.Context()
         self.loop = asyncio.new_event_loop()
         self.loop.set_task_factory(node_task_factory)
@@ -112,11 +107,12 @@ class Session:
         self.loop.set_default_executor(self.workers)
         self.mailbox = Mailbox(self.loop, self.on_idle, self._on_defect)
         self.scheduler = Scheduler(self, lanes)
+        self.terminator = Terminator(self.scheduler, self)
         self.waits = Waits(self.scheduler.default_lane)
         self.thread = threading.Thread(target=self._main, name=f"{name}-loop", daemon=True)
         self._commander = weakref.ref(commander)
         self._exit_lock = threading.Lock()
-        self._exit_asked = False
+        self.exit_asked = False
         self._told_idle = False
         self._exit_asked_at = 0.0
         self._last_commander: Commander[Any] | None = None
@@ -128,13 +124,11 @@ class Session:
         Raises:
             WorkerLimitError: the system refused a thread.
         """
-        with _running_lock:
-            _running.add(self)
+        process.register(self)
         try:
             self.thread.start()
         except RuntimeError as error:
-            with _running_lock:
-                _running.discard(self)
+            process.unregister(self)
             self.loop.close()
             self.closed = True
             raise WorkerLimitError(f"the system refused the commander's loop thread ({error})") from error
@@ -175,15 +169,15 @@ class Session:
 
     def ask_close(self, node: TaskNode[Any]) -> bool:
         """Any thread. Post the termination of a subtree."""
-        return not self.forked and self.call_on_loop(self.scheduler.close, node)
+        return not self.forked and self.call_on_loop(self.terminator.close, node)
 
     def ask_terminate(self, node: TaskNode[Any]) -> bool:
         """Any thread. Post the termination of one node."""
-        return not self.forked and self.call_on_loop(self.scheduler.close_alone, node)
+        return not self.forked and self.call_on_loop(self.terminator.close_alone, node)
 
     def close_from_finalizer(self, node: TaskNode[Any]) -> None:
         """Any thread, also within the garbage collector. Post the termination of a subtree."""
-        self.mailbox.report_from_finalizer(self.scheduler.close, node)
+        self.mailbox.report_from_finalizer(self.terminator.close, node)
 
     def run_in_worker(self, ticket: Ticket, context: contextvars.Context) -> None:
         """Worker thread. Run a plain ``def`` body; its end travels behind all that it submitted."""
@@ -201,7 +195,14 @@ class Session:
             self.log.error("%s failed after it was abandoned", node._label_(), exc_info=error)
 
     def emit_from_worker(self, node: TaskNode[Any], value: Any) -> None:
-        """Any other thread. Emit, and wait while the consumer is slow."""
+        """Any other thread. Emit, and wait while the consumer is slow.
+
+        Raises:
+            asyncio.CancelledError: the emitting body is being terminated.
+        """
+        emitter = here.node if here.node is not None else node
+        if emitter._phase_ == tree.CLOSING:
+            raise asyncio.CancelledError(f"{emitter._describe_()} is being terminated")
         if self.mailbox.report(self.scheduler.emit, node, value):
             wait_in_worker_for_room(self, node)
 
@@ -215,95 +216,9 @@ class Session:
         if self.listeners.active:
             self.listeners.publish(StreamClosed(node, node._parent_))  # type: ignore[arg-type]
 
-    # -- the host
-
     def pump_for_this_thread(self) -> Pump | None:
         """Any thread. What it must serve while it waits here."""
         return self.host.pump()
-
-    def deliver(self, node: TaskNode[Any], call: Callable[[], Any], even_if_ending: bool = False) -> Future[Any]:
-        """Any thread. Run ``call`` on the host's thread unless the node is terminated before."""
-        future: Future[Any] = Future()
-        context = contextvars.copy_context()
-
-        def run() -> None:
-            terminated = node._phase_ == tree.CLOSING or (
-                node._phase_ >= tree.ENDING and not even_if_ending and node._state_ == "TERMINATED"
-            )
-            if terminated:
-                future.cancel()
-            if not future.set_running_or_notify_cancel():
-                return
-            before, here.node = here.node, node
-            try:
-                future.set_result(context.run(call))
-            except BaseException as error:
-                future.set_exception(error)
-                if not isinstance(error, Exception):
-                    raise  # Ctrl-C on the host's thread
-            finally:
-                here.node = before
-
-        self.host.post(run)
-        return future
-
-    async def ask(self, node: TaskNode[Any], prompt: str) -> str:
-        """Loop only. Ask the person, for ``await node.ask(prompt)``."""
-        question = self._question(prompt, node, blocks_loop=False)
-        return await asyncio.wrap_future(question.future)
-
-    def ask_blocking(self, prompt: str, by_input: bool, node: TaskNode[Any] | None = None) -> str:
-        """Loop or worker thread. Ask the person and wait.
-
-        Raises:
-            NobodyAnswersError: ``input()`` was called and nobody pumps the host.
-        """
-        node = node if node is not None else current_node()
-        if node is not None and node._phase_ == tree.CLOSING:
-            raise asyncio.CancelledError(f"{node._describe_()} is being terminated")
-        if by_input and not host_module.wait_for_somebody(self.host):
-            raise NobodyAnswersError(
-                "input() on a thread of a commander is answered on the main thread while it waits in run() or "
-                "result(), and it does not; use `await node.ask(prompt)`, which can be answered from anywhere"
-            )
-        question = self._question(prompt, node, blocks_loop=self.on_loop)
-        gates = None if node is None or self.on_loop else node._more_().gates
-        if gates is not None:
-            gates[question] = None
-        was_in_input, self.in_input = self.in_input, self.on_loop
-        try:
-            waiting = Latch()
-            question.future.add_done_callback(lambda _: waiting.set())
-            waiting.wait(each_slice=self._look_around)
-            if question.future.cancelled():
-                raise asyncio.CancelledError("nobody will answer: the asking node is being terminated")
-            return question.future.result()
-        finally:
-            self.in_input = was_in_input
-            if gates is not None:
-                gates.pop(question, None)
-
-    def _question(self, prompt: str, node: TaskNode[Any] | None, blocks_loop: bool) -> Question:
-        question = Question(prompt, node, blocks_loop)
-        self.questions.add(question)
-        if self.listeners.active and node is not None:
-            parent = node._parent_of_()
-            self.listeners.publish(QuestionAsked(node, parent, question))
-            question.future.add_done_callback(
-                lambda _: self.listeners.publish(QuestionAnswered(node, parent, question))
-            )
-        try:
-            self.host.ask(question)
-        except BaseException as error:
-            question.fail(error)
-            raise
-        if self._exit_asked:
-            self.questions.withdraw_all()
-        return question
-
-    def _look_around(self) -> None:
-        if self.forked:
-            raise CommanderForkedError("this commander runs in the parent process")
 
     # -- ending
 
@@ -314,11 +229,8 @@ class Session:
         commander = self._commander_or_none()
         if commander is None or commander._pending_ or not self.mailbox.empty:
             return
-        if self._unwound is not None:
-            if not self._unwound.done():
-                self._unwound.set_result(None)
-        elif self.leaving:
-            return
+        if self.leaving:
+            self._look_again()
         elif self.auto_exit:
             if self.mailbox.refuse_if_empty():
                 self._begin_leaving()
@@ -338,13 +250,13 @@ class Session:
     def request_exit(self, result: Any = None) -> None:
         """Any thread. Begin to leave. The first request's result counts."""
         with self._exit_lock:
-            if self._exit_asked:
+            if self.exit_asked:
                 return
-            self._exit_asked = True
+            self.exit_asked = True
             self._exit_asked_at = monotonic()
             self.result = result
         self.mailbox.refuse()
-        self.questions.withdraw_all()
+        self.person.open.withdraw_all()
         if self.on_loop:
             # Two turns: the step that asked, and the report of its end, come first.
             self.loop.call_soon(self._begin_leaving_later, context=self.base_context)
@@ -353,7 +265,7 @@ class Session:
 
     def crash(self, error: BaseException) -> None:
         """Loop only. SystemExit or KeyboardInterrupt left a body or callback: the commander ends, ``run`` raises it."""
-        if self.error is None and not self.leaving:
+        if self.error is None:
             self.error = error
         self.request_exit()
 
@@ -364,13 +276,20 @@ class Session:
     def check_on(self) -> None:
         """Any waiting thread, now and then. Notice a fork, a lost wake-up, a stuck loop."""
         self.mailbox.nudge()
-        if self._exit_asked:
+        if self.exit_asked:
             # A loop that has not even begun to leave is stuck in a body; one that has takes each step bounded.
             limit = self.grace + MARGIN_SECONDS if not self.leaving else 4 * self.grace + MARGIN_SECONDS
             if monotonic() - self._exit_asked_at > limit:
                 self._give_up()
+        self.refuse_in_fork()
+
+    def refuse_in_fork(self) -> None:
+        """Any thread. Raise CommanderForkedError in a child process: the session runs in its parent."""
         if self.forked:
-            raise CommanderForkedError("this commander runs in the parent process; a forked child cannot wait for it")
+            raise CommanderForkedError(
+                "this commander was started before a fork, and its threads do not exist in this process; "
+                "make a Commander of this process's own"
+            )
 
     def finish_exit(self, pump: Pump | None = None) -> None:
         """Any thread that may block, after ``request_exit``. Wait for the end; bounded, even if the loop is stuck."""
@@ -393,7 +312,7 @@ class Session:
         commander = self._commander_or_none()
         entries = [] if commander is None else tree.subtree(commander)[1:]
         for entry in (*entries, *self.mailbox.take_submitted(self.scheduler.admit_from_outside)):
-            self.scheduler.disown(entry)
+            self.terminator.disown(entry)
         if commander is not None:
             commander._last_ = None
             commander._pending_ = 0
@@ -407,9 +326,9 @@ class Session:
             return
         self._last_commander = last_commander
         self.leaving = True
-        if not self._exit_asked:
+        if not self.exit_asked:
             self._exit_asked_at = monotonic()
-            self._exit_asked = True
+            self.exit_asked = True
         task = self.loop.create_task(self._leave())
         task.add_done_callback(lambda _: self.loop.stop())
 
@@ -420,7 +339,7 @@ class Session:
             self.mailbox.drain_all()
             if commander is not None and not self.stuck:
                 commander._phase_ = tree.CLOSING
-                self.scheduler.close_tree(commander)
+                self.terminator.close_tree(commander)
                 await self._unwind(commander)
                 await self._run_end_callbacks(commander)
             await self._cancel_strays()
@@ -429,16 +348,29 @@ class Session:
         finally:
             self.mailbox.shut()
 
+    def hurry(self, grace: float) -> None:
+        """Any thread. Whoever waits for the exit has less patience now."""
+        self.grace = min(self.grace, grace)
+        self.mailbox.report(self._look_again)
+
+    def _look_again(self) -> None:
+        if self._unwound is not None and not self._unwound.done():
+            self._unwound.set_result(None)
+
     async def _unwind(self, commander: Commander[Any]) -> None:
-        for patience, last in ((self.grace, False), (SETTLE_SECONDS, True), (SETTLE_SECONDS, True)):
-            if self.stuck or (commander._pending_ == 0 and self.mailbox.empty):
+        for last in (False, True, True):
+            began = monotonic()
+            while commander._pending_ or not self.mailbox.empty:
+                left = began + (SETTLE_SECONDS if last else self.grace) - monotonic()
+                if left <= 0 or self.stuck:
+                    break
+                self._unwound = self.loop.create_future()
+                await asyncio.wait((self._unwound,), timeout=left)
+            if self.stuck or not commander._pending_:
                 return
-            self._unwound = self.loop.create_future()
-            await asyncio.wait((self._unwound,), timeout=patience)
-            if commander._pending_:
-                self.scheduler.abandon(commander, force=last)
+            self.terminator.abandon(commander, force=last)
         for entry in tree.subtree(commander)[1:]:
-            self.scheduler.disown(entry)  # type: ignore[arg-type]
+            self.terminator.disown(entry)  # type: ignore[arg-type]
 
     async def _run_end_callbacks(self, commander: Commander[Any]) -> None:
         for one in (*self.run_at_end, commander):
@@ -496,8 +428,7 @@ class Session:
             if self.closed:
                 return
             self.closed = True
-        with _running_lock:
-            _running.discard(self)
+        process.unregister(self)
         stall.unwatch(self)
         input_routing.uninstall()
         commander = self._commander_or_none()
@@ -525,40 +456,3 @@ class Session:
 def close_dropped(session: Session, commander: Commander[Any]) -> None:
     """Any thread, also within the garbage collector. The commander was dropped: close its session."""
     session.mailbox.report_from_finalizer(session._begin_leaving, commander)
-
-
-def _close_all() -> None:
-    """Main thread, at interpreter exit, while threads still run: leave promptly, running ``finally`` blocks."""
-    with _running_lock:
-        sessions = list(_running)
-    for session in sessions:
-        session.grace = min(session.grace, EXIT_GRACE_SECONDS)
-        session.request_exit()
-    for session in sessions:
-        session.finish_exit(session.pump_for_this_thread())
-
-
-EXIT_GRACE_SECONDS = 0.5
-"""At interpreter exit nobody waits for a stuck body."""
-
-
-def _after_fork_in_child() -> None:
-    global _running, _running_lock  # noqa: PLW0603 - one per process
-    sessions, _running = _running, set()
-    _running_lock = threading.Lock()
-    for session in sessions:
-        session.forked = True
-        session.closed = True
-        session.mailbox.reset_after_fork()
-    here.session = here.node = here.ticket = None
-    here.on_loop = False
-    node.reset_after_fork()
-    host_module.reset_after_fork()
-    input_routing.reset_after_fork()
-    stall.reset_after_fork()
-
-
-# Before concurrent.futures joins its threads, and before atexit; daemon threads are still alive then.
-getattr(threading, "_register_atexit", atexit.register)(_close_all)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,119 @@
+"""A session's way to the person: deliveries to the host's thread, and questions."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+from agere.errors import NobodyAnswersError
+
+from . import tree
+from .affinity import current_node, here
+from .events import QuestionAnswered, QuestionAsked
+from .host import Host, wait_for_somebody
+from .questions import Question, Questions
+from .state import State
+from .waiting import Latch
+
+if TYPE_CHECKING:
+    from .node import TaskNode
+    from .session import Session
+
+
+class Person:
+    """The person, as one session's nodes reach them.
+
+    Attributes:
+        open: the open questions.
+    """
+
+    def __init__(self, session: Session, host: Host) -> None:
+        self._session = session
+        self._host = host
+        self._listeners = session.listeners
+        self.open = Questions()
+
+    def deliver(self, node: TaskNode[Any], call: Callable[[], Any], even_if_ending: bool = False) -> Future[Any]:
+        """Any thread. Run ``call`` on the host's thread unless the node is terminated before."""
+        future: Future[Any] = Future()
+        context = contextvars.copy_context()
+
+        def run() -> None:
+            terminated = node._phase_ == tree.CLOSING or (
+                node._phase_ >= tree.ENDING and not even_if_ending and node._state_ is State.TERMINATED
+            )
+            if terminated:
+                future.cancel()
+            if not future.set_running_or_notify_cancel():
+                return
+            before, here.node = here.node, node
+            try:
+                future.set_result(context.run(call))
+            except BaseException as error:
+                future.set_exception(error)
+                if not isinstance(error, Exception):
+                    raise  # Ctrl-C on the host's thread
+            finally:
+                here.node = before
+
+        self._host.post(run)
+        return future
+
+    async def ask(self, node: TaskNode[Any], prompt: str) -> str:
+        """Loop only. Ask the person, for ``await node.ask(prompt)``."""
+        question = self._question(prompt, node, blocks_loop=False)
+        return await asyncio.wrap_future(question.future)
+
+    def ask_blocking(self, prompt: str, by_input: bool, node: TaskNode[Any] | None = None) -> str:
+        """Loop or worker thread. Ask the person and wait.
+
+        Raises:
+            NobodyAnswersError: ``input()`` was called and nobody pumps the host.
+        """
+        node = node if node is not None else current_node()
+        if node is not None and node._phase_ == tree.CLOSING:
+            raise asyncio.CancelledError(f"{node._describe_()} is being terminated")
+        if by_input and not wait_for_somebody(self._host):
+            raise NobodyAnswersError(
+                "input() on a thread of a commander is answered on the main thread while it waits in run() or "
+                "result(), and it does not; use `await node.ask(prompt)`, which can be answered from anywhere"
+            )
+        question = self._question(prompt, node, blocks_loop=self._session.on_loop)
+        gates = None if node is None or self._session.on_loop else node._more_().gates
+        if node is not None and gates is not None:
+            gates[question] = None
+            if node._phase_ == tree.CLOSING:  # terminated since the first look: nobody saw the gate
+                question.abort()
+        was_in_input, self._session.in_input = self._session.in_input, self._session.on_loop
+        try:
+            waiting = Latch()
+            question.future.add_done_callback(lambda _: waiting.set())
+            waiting.wait(each_slice=self._session.refuse_in_fork)
+            if question.future.cancelled():
+                raise asyncio.CancelledError("nobody will answer: the asking node is being terminated")
+            return question.future.result()
+        finally:
+            self._session.in_input = was_in_input
+            if gates is not None:
+                gates.pop(question, None)
+
+    def _question(self, prompt: str, node: TaskNode[Any] | None, blocks_loop: bool) -> Question:
+        question = Question(prompt, node, blocks_loop)
+        self.open.add(question)
+        if self._listeners.active and node is not None:
+            parent = node._parent_of_()
+            self._listeners.publish(QuestionAsked(node, parent, question))
+            question.future.add_done_callback(
+                lambda _: self._listeners.publish(QuestionAnswered(node, parent, question))
+            )
+        try:
+            self._host.ask(question)
+        except BaseException as error:
+            question.fail(error)
+            raise
+        if self._session.exit_asked:
+            self.open.withdraw_all()
+        return question

@@ -1,0 +1,168 @@
+"""Ends nodes before their time: by request, after the grace period, or when a session is lost. Loop only."""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from . import tree
+from .callback_runner import record_extra
+from .node import TaskNode
+from .state import State
+from .tasks import NodeTask
+from .tree import ACTIVE, CLOSING, ENDED, ENDING, NEW, QUEUED
+from .workers import Ticket
+
+if TYPE_CHECKING:
+    from .scheduler import Scheduler
+    from .session import Session
+
+Node = TaskNode[Any]
+
+
+class Terminator:
+    """Terminates the nodes of one session."""
+
+    def __init__(self, scheduler: Scheduler, session: Session) -> None:
+        self._scheduler = scheduler
+        self._session = session
+        self._log = session.log
+
+    def close(self, node: Node) -> None:
+        """Terminate a node and all below it, leaf first."""
+        if node._phase_ not in (QUEUED, ACTIVE):
+            return
+        if node._phase_ == QUEUED and node._pending_ == 0:
+            node._phase_ = CLOSING  # still in the mailbox: ``admit`` will see it
+            return
+        nodes = tree.subtree(node)
+        for entry in reversed(nodes):
+            self._terminate(entry)  # type: ignore[arg-type]
+
+    def close_alone(self, node: Node) -> None:
+        """Terminate one node; its children go on below its parent."""
+        parent = node._parent_
+        if node._phase_ not in (QUEUED, ACTIVE) or parent is None:
+            return
+        if parent._phase_ == ACTIVE:
+            for child in tree.children(node):
+                more = child._extra_  # type: ignore[attr-defined]
+                if more is not None and more.tail_of is node:
+                    more.tail_of = None
+                tree.unlink(child)
+                tree.attach(parent, child)
+                node._pending_ -= 1
+        had_body = node._body_ is not None or node._phase_ == QUEUED
+        self._terminate(node)
+        if not had_body and node._pending_ == 0:
+            node._pending_ += 1
+            self._scheduler.release(node)
+
+    def close_tree(self, root: Node) -> None:
+        """Terminate everything."""
+        for entry in reversed(tree.subtree(root)):
+            if entry is not root:
+                self._terminate(entry)  # type: ignore[arg-type]
+
+    def _terminate(self, node: Node) -> None:
+        phase = node._phase_
+        if phase not in (QUEUED, ACTIVE):
+            return
+        node._phase_ = CLOSING
+        body = node._body_
+        if body is None:
+            if phase == QUEUED:  # in a lane: it never runs
+                self._scheduler.ended(node)
+                self._scheduler.release(node)
+        elif isinstance(body, Ticket):
+            body.cancelled = True
+        elif not body.done():
+            body.cancel()
+        more = node._extra_
+        if more is not None:
+            if more.streams:
+                close_streams(node, self._log)
+            for gate in list(more.gates):
+                gate.abort()
+            if more.callback_task is not None:
+                more.callback_task.cancel()
+
+    def abandon(self, root: Node, force: bool) -> None:
+        """The grace period is over: end what is left, telling where it hangs.
+
+        Args:
+            root: the commander.
+            force: end nodes whose end callbacks hang, too.
+        """
+        for entry in reversed(tree.subtree(root)):
+            node: Node = entry  # type: ignore[assignment]
+            if node is root or node._phase_ in (NEW, ENDED):
+                continue
+            more = node._extra_
+            hanging = node._body_ if more is None or more.callback_task is None else more.callback_task
+            if node._phase_ in (QUEUED, ACTIVE, CLOSING):
+                node._phase_ = CLOSING
+                if hanging is not None:
+                    self._tell_abandoned(node, "", hanging)
+                    self._scheduler.body_over(node)
+            elif force and node._phase_ == ENDING and hanging is not None:
+                self._tell_abandoned(node, "a callback of ", hanging)
+                self._scheduler.conclude(node)
+
+    def _tell_abandoned(self, node: Node, what: str, hanging: NodeTask | Ticket) -> None:
+        self._log.error(
+            "%s%s did not unwind within %s s and is abandoned%s",
+            what,
+            node._label_(),
+            self._session.grace,
+            where(hanging),
+            extra=record_extra(node),
+        )
+        if isinstance(hanging, Ticket):
+            hanging.dead = True
+            return
+        hanging.cancel()
+        self._session.abandoned.add(hanging)
+        more = node._extra_
+        if more is not None:
+            more.callback_task = None  # its end counts no longer
+
+    def disown(self, node: Node) -> None:
+        """The session is over, and the node has not ended: account for it all the same."""
+        if node._phase_ == ENDED:
+            return
+        body, future = node._body_, node._future_
+        if isinstance(body, Ticket):
+            body.dead = True
+        node._state_ = State.TERMINATED
+        node._body_ = node._future_ = None
+        node._phase_ = ENDED
+        if future is not None:
+            future._settle(None, None, cancelled=True)
+
+
+def close_streams(node: Node, log: logging.Logger) -> None:
+    """Close what the node has opened."""
+    more = node._extra_
+    streams = None if more is None else more.streams
+    while streams:
+        stream, _ = streams.popitem()
+        try:
+            stream.close()
+        except Exception as error:
+            log.error("closing a stream of %s failed", node._label_(), exc_info=error)
+
+
+def where(body: NodeTask | Ticket) -> str:
+    """Where a body hangs, as text."""
+    if isinstance(body, Ticket):
+        frame = sys._current_frames().get(body.thread)
+        if frame is None:
+            return ""
+        return ":\n" + "".join(traceback.format_stack(frame))
+    text = io.StringIO()
+    body.print_stack(file=text)
+    return ":\n" + text.getvalue()
