@@ -68,6 +68,8 @@ class JobFuture(Future[T]):
 
     @property
     def _condition(self) -> threading.Condition:  # type: ignore[override]
+        if here.on_loop and self._state is PENDING:
+            refuse_on_loop("concurrent.futures.wait() or as_completed()", "use asyncio.wait() or gather() there")
         return vars(self).setdefault("_cond", threading.Condition())  # type: ignore[no-any-return]
 
     @property

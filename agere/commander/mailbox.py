@@ -140,8 +140,7 @@ class Mailbox:
         with self._lock:
             self._state = SHUT
             batch, self._batch = self._batch, None
-        items = [*self._taken, *(batch or ())]
-        self._taken.clear()
+        items = [*self._taken.copy(), *(batch or ())]
         return [args[0] for fn, args in items if fn == admit]
 
     def reset_after_fork(self) -> None:

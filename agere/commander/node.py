@@ -51,6 +51,7 @@ class _Outcome(NamedTuple):
     """What a run has left on its node."""
 
     session: Session | None
+    parent: tree.TreeEntry | None
     context: Context | None
     state: State | None
     value: Any
@@ -58,7 +59,7 @@ class _Outcome(NamedTuple):
     more: More | None
 
 
-_NEVER_RUN = _Outcome(None, None, None, None, None, None)
+_NEVER_RUN = _Outcome(None, None, None, None, None, None, None)
 
 
 class TaskNode(tree.TreeEntry, Generic[T_co]):
@@ -520,7 +521,9 @@ class TaskNode(tree.TreeEntry, Generic[T_co]):
         outcome = _NEVER_RUN
         if before == tree.ENDED:
             more = self._extra_
-            outcome = _Outcome(self._session_, self._context_, self._state_, self._value_, self._error_, more)
+            outcome = _Outcome(
+                self._session_, self._parent_, self._context_, self._state_, self._value_, self._error_, more
+            )
             self._state_ = self._value_ = self._error_ = self._body_ = self._future_ = None
             if more is not None:
                 self._extra_ = more.for_next_run()
@@ -532,7 +535,7 @@ class TaskNode(tree.TreeEntry, Generic[T_co]):
     def _unclaim_(self, outcome: _Outcome) -> None:
         """The claimer only. The run was refused: everything is as it was before."""
         self._future_ = None
-        self._session_, self._context_, self._state_, self._value_, self._error_, more = outcome
+        self._session_, self._parent_, self._context_, self._state_, self._value_, self._error_, more = outcome
         if more is not None:
             self._extra_ = more
         self._phase_ = tree.NEW if outcome is _NEVER_RUN else tree.ENDED
@@ -562,6 +565,7 @@ class TaskNode(tree.TreeEntry, Generic[T_co]):
             else:
                 if target._phase_ not in (tree.QUEUED, tree.ACTIVE):
                     raise_ended(target)
+                node._parent_ = target
                 node._future_ = future = JobFuture(node, session)
                 session.mailbox.submit(session.scheduler.admit_from_outside, node, target, lane)
         except BaseException:

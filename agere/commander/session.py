@@ -22,6 +22,7 @@ import traceback
 import weakref
 from collections.abc import Callable, Mapping
 from time import monotonic
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from agere.errors import AttributeNotSetError, CommanderForkedError, WorkerLimitError
@@ -116,6 +117,8 @@ class Session:
         self._told_idle = False
         self._exit_asked_at = 0.0
         self._last_commander: Commander[Any] | None = None
+        self._last_callback: FrameType | None = None
+        self._progress_at = 0.0
         self._unwound: asyncio.Future[None] | None = None
 
     def start(self) -> None:
@@ -255,6 +258,8 @@ class Session:
             self.exit_asked = True
             self._exit_asked_at = monotonic()
             self.result = result
+        if here.ticket is not None and here.session is self:
+            here.ticket.asked_exit = True
         self.mailbox.refuse()
         self.person.open.withdraw_all()
         if self.on_loop:
@@ -276,12 +281,20 @@ class Session:
     def check_on(self) -> None:
         """Any waiting thread, now and then. Notice a fork, a lost wake-up, a stuck loop."""
         self.mailbox.nudge()
-        if self.exit_asked:
-            # A loop that has not even begun to leave is stuck in a body; one that has takes each step bounded.
-            limit = self.grace + MARGIN_SECONDS if not self.leaving else 4 * self.grace + MARGIN_SECONDS
-            if monotonic() - self._exit_asked_at > limit:
-                self._give_up()
+        if self.exit_asked and self._is_stuck():
+            self._give_up()
         self.refuse_in_fork()
+
+    def _is_stuck(self) -> bool:
+        """Any waiting thread, now and then, once the exit was asked for. Whether the loop makes no progress."""
+        now = monotonic()
+        callback = stall.running_callback(self.thread)
+        if callback is None or callback is not self._last_callback:
+            self._last_callback = callback
+            self._progress_at = now
+        stuck = now - max(self._progress_at, self._exit_asked_at) > self.grace + MARGIN_SECONDS
+        # Each step of leaving is bounded. Should one not be, this bound still ends the wait.
+        return stuck or now - self._exit_asked_at > 10 * self.grace + 30 * MARGIN_SECONDS
 
     def refuse_in_fork(self) -> None:
         """Any thread. Raise CommanderForkedError in a child process: the session runs in its parent."""
@@ -336,8 +349,8 @@ class Session:
         try:
             commander = self._commander_or_none()
             self.mailbox.refuse()
-            self.mailbox.drain_all()
             if commander is not None and not self.stuck:
+                # What is still in the mailbox is accepted too; it is admitted in turns, and ends without having run.
                 commander._phase_ = tree.CLOSING
                 self.terminator.close_tree(commander)
                 await self._unwind(commander)

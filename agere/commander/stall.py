@@ -85,9 +85,7 @@ class Sampler:
     @staticmethod
     def _look(watch: Watch, top: FrameType | None) -> None:
         session = watch.session
-        frame = top
-        while frame is not None and frame.f_code is not _HANDLE_RUN:
-            frame = frame.f_back
+        frame = _callback_of(top)
         if frame is None or session.in_input:
             watch.frame = None
         elif watch.frame is not frame:
@@ -97,6 +95,18 @@ class Sampler:
         elif top is not None and not watch.told_of_frame and monotonic() - watch.since >= session.stall:
             watch.told_of_frame = True
             _tell(watch, top)
+
+
+def running_callback(thread: threading.Thread) -> FrameType | None:
+    """Any thread. What identifies the loop callback that ``thread`` runs now; None between callbacks."""
+    return _callback_of(sys._current_frames().get(thread.ident or 0))
+
+
+def _callback_of(top: FrameType | None) -> FrameType | None:
+    frame = top
+    while frame is not None and frame.f_code is not _HANDLE_RUN:
+        frame = frame.f_back
+    return frame
 
 
 def _tell(watch: Watch, top: FrameType) -> None:

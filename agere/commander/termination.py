@@ -71,15 +71,15 @@ class Terminator:
         phase = node._phase_
         if phase not in (QUEUED, ACTIVE):
             return
-        node._phase_ = CLOSING
         body = node._body_
+        if isinstance(body, Ticket) and body.asked_exit:
+            return  # a plain body is one step, and the one that asks for the exit gets to finish its step
+        node._phase_ = CLOSING
         if body is None:
             if phase == QUEUED:  # in a lane: it never runs
                 self._scheduler.ended(node)
                 self._scheduler.release(node)
-        elif isinstance(body, Ticket):
-            body.cancelled = True
-        elif not body.done():
+        elif isinstance(body, NodeTask) and not body.done():
             body.cancel()
         more = node._extra_
         if more is not None:

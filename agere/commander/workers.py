@@ -34,14 +34,13 @@ logger = logging.getLogger("agere.workers")
 class Ticket:
     """The pass of one run of a plain ``def`` body: tells that run from later runs of the same node."""
 
-    __slots__ = ("cancelled", "dead", "gate", "node", "thread")
+    __slots__ = ("asked_exit", "dead", "node", "thread")
 
     def __init__(self, node: TaskNode[Any]) -> None:
         self.node = node
         self.thread = 0
-        self.cancelled = False  # termination was asked for: the body's next wait raises CancelledError
+        self.asked_exit = False  # the body asked the commander to exit: it gets to finish
         self.dead = False  # abandoned: nothing that this run still does counts
-        self.gate: Callable[[], None] | None = None  # wakes the wait in which the body's thread sits
 
 
 class _Worker:

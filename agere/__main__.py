@@ -1,0 +1,7 @@
+"""``python -m agere``."""
+
+import sys
+
+from agere.cli import main
+
+sys.exit(main())

@@ -1,0 +1,131 @@
+"""The tool of the demonstrations: an invented weather report, and a conversation that shows its use.
+
+A 135M model does not understand a description of a tool; it imitates. The worked examples, put in front of
+a conversation, are what makes it call this tool, for the right city, saying something with ``to_user``
+first; and what keeps it from calling anything for a plain question. Their order was found by trying: a plain
+question must not be the last one, or weather questions after a plain one are answered without a call.
+Larger models (OpenAI's, or another `AGERE_MODEL`) do not need them and are not harmed.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
+
+# ``to_user`` stands first: llama.cpp makes the model write arguments in the order of the schema, and only so
+# the text for the user arrives before the rest of the call.
+WEATHER_TOOL: ChatCompletionToolParam = {
+    "type": "function",
+    "function": {
+        "name": "get_current_weather",
+        "description": "Get the current weather in a given location",
+        "parameters": {
+            "type": "object",
+            "properties": {
+                "to_user": {"type": "string", "description": "What to tell the user while the function runs."},
+                "location": {"type": "string", "description": "The city, e.g. Paris"},
+            },
+            "required": ["to_user", "location"],
+        },
+    },
+}
+
+# Degrees Celsius, invented.
+_TEMPERATURES = {
+    "berlin": 14,
+    "london": 12,
+    "new york": 5,
+    "oslo": -3,
+    "paris": 22,
+    "rome": 27,
+    "san francisco": 18,
+    "tokyo": 10,
+}
+
+
+def get_current_weather(location: str) -> str:
+    """An invented but steady weather report, for demonstrations without a network. Any thread may call it.
+
+    Args:
+        location: a city; what follows a comma does not matter.
+
+    Returns:
+        A JSON object with ``location`` (as given), ``temperature`` (an int) and ``unit`` (``"celsius"``).
+    """
+    city = location.partition(",")[0].strip().lower()
+    temperature = _TEMPERATURES.get(city)
+    if temperature is None:
+        temperature = zlib.crc32(city.encode()) % 31
+    return json.dumps({"location": location, "temperature": temperature, "unit": "celsius"})
+
+
+def worked_example(
+    question: str,
+    answer: str,
+    *,
+    tool: str | None = None,
+    arguments: dict[str, Any] | None = None,
+    result: str | None = None,
+) -> list[ChatCompletionMessageParam]:
+    """One exchange to put in front of a conversation, with a call of a tool in it or without.
+
+    Useful with tools of your own, too: a few of these teach a very small model to call them.
+
+    Args:
+        question: what the user asks.
+        answer: what the assistant says in the end.
+        tool: the name of the tool that it calls before, if any.
+        arguments: the arguments of that call, in the order in which the model should write them.
+        result: what the tool returned.
+
+    Returns:
+        Messages of the OpenAI protocol: two, or four with a call. A new list each time.
+    """
+    messages: list[ChatCompletionMessageParam] = [{"role": "user", "content": question}]
+    if tool is not None:
+        call_id = f"example_{zlib.crc32(question.encode()):08x}"
+        written = json.dumps(arguments or {}, ensure_ascii=False)
+        messages += [
+            {
+                "role": "assistant",
+                "content": None,
+                "tool_calls": [{"id": call_id, "type": "function", "function": {"name": tool, "arguments": written}}],
+            },
+            {"role": "tool", "tool_call_id": call_id, "content": result or ""},
+        ]
+    return [*messages, {"role": "assistant", "content": answer}]
+
+
+def worked_examples() -> list[ChatCompletionMessageParam]:
+    """The conversation to put in front of one in which the embedded model has `WEATHER_TOOL`.
+
+    Returns:
+        About 600 tokens of messages. A new list each time: append the real conversation to it.
+    """
+    return [
+        *worked_example("Hello!", "Hello! How can I help you?"),
+        *_weather_example("What is the weather in Tokyo?", "Tokyo"),
+        *worked_example("Who are you?", "I am a small language model that runs on your own machine."),
+        *worked_example("What is the capital of Italy?", "The capital of Italy is Rome."),
+        *_weather_example("How is the weather in New York?", "New York"),
+        *worked_example("Thanks!", "You're welcome."),
+        *_weather_example("And in Oslo?", "Oslo"),
+        *worked_example("Who wrote Hamlet?", "William Shakespeare wrote Hamlet."),
+        *_weather_example("What's the weather like in Berlin today?", "Berlin"),
+    ]
+
+
+def _weather_example(question: str, city: str) -> list[ChatCompletionMessageParam]:
+    result = get_current_weather(city)
+    temperature = json.loads(result)["temperature"]
+    return worked_example(
+        question,
+        f"It is {temperature} degrees celsius in {city}.",
+        tool=WEATHER_TOOL["function"]["name"],
+        arguments={"to_user": f"Let me look up the weather in {city}.", "location": city},
+        result=result,
+    )

@@ -1,0 +1,58 @@
+"""One clear line for each thing that can go wrong in a turn."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .model import ChatModel
+
+LONGEST = 300  # characters of a line
+
+
+def explain(error: BaseException, model: ChatModel) -> str:
+    """Any thread. What went wrong and what to do, in one line, without the key.
+
+    Args:
+        error: what a turn failed with.
+        model: the model that was asked.
+    """
+    import openai
+
+    if isinstance(error, openai.AuthenticationError):
+        text = f"the server at {model.address} refused the key (401): check OPENAI_API_KEY"
+    elif isinstance(error, openai.NotFoundError):
+        text = f"the server at {model.address} knows no such address or no model {model.name!r} (404): see --model"
+    elif isinstance(error, openai.APITimeoutError):
+        text = f"the server at {model.address} did not answer in time"
+    elif isinstance(error, openai.APIConnectionError):
+        text = f"cannot reach the server at {model.address}: {_reason(error)}"
+    elif isinstance(error, openai.APIStatusError):
+        text = f"the server at {model.address} answered {error.status_code}: {_server_message(error)}"
+    elif isinstance(error, openai.APIError):
+        text = f"the server at {model.address} broke off: {error.message}"
+    elif type(error).__module__.partition(".")[0] in ("httpx", "httpx2", "httpcore", "httpcore2"):
+        text = f"the answer was cut off: {error or type(error).__name__}"
+    elif type(error).__module__.startswith("agere."):
+        text = str(error)
+    else:
+        text = f"{type(error).__name__}: {error}"
+    return _one_line(model.redact(text))
+
+
+def _reason(error: BaseException) -> str:
+    reason: BaseException = error
+    while (reason.__cause__ or reason.__context__) is not None:
+        reason = reason.__cause__ or reason.__context__ or reason
+    return str(reason) or type(reason).__name__
+
+
+def _server_message(error: object) -> str:
+    body = getattr(error, "body", None)
+    message = body.get("message") if isinstance(body, dict) else None
+    return str(message or getattr(error, "message", "") or "(no reason given)")
+
+
+def _one_line(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST else line[: LONGEST - 3] + "..."

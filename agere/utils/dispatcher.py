@@ -1,0 +1,465 @@
+"""Splits a streamed answer of an OpenAI-compatible model into text for the user and calls of tools.
+
+How it works: one task, the puller, owns the source; it alone steps and closes it, since sources with cancel
+scopes in them (anyio, and so the openai client) break when different tasks do. It moves only while a reader
+waits. A reader that is cancelled leaves the puller alone, and with it the source; what comes is filed for its
+role and waits there.
+
+The puller takes chunks raw, as many as are there without waiting, though not without limit, and they are
+read as one batch as soon as the source makes it wait. A task switch and a scan for each fragment of four
+characters would cost several times as much as all the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import logging
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator
+from time import monotonic
+from types import TracebackType
+from typing import Any, Final, Self, TypeAlias
+
+from agere.utils.tool_calls import ToolCallAssembler
+
+_AHEAD: Final = 256  # chunks
+_TURN: Final = 0.005  # seconds; a source that blocks instead of waiting would starve the readers otherwise
+_LOOK: Final = 8  # chunks from one look at the clock to the next; each would cost as much as a chunk
+_ROLES: Final = {"to_user": "to_user", "function_call": "function_call", "tool_call": "function_call"}
+
+_Task: TypeAlias = "asyncio.Task[BaseException | None]"
+_running: dict[asyncio.AbstractEventLoop, set[_Task]] = {}  # loops hold their tasks only weakly
+
+
+async def async_dispatcher_tools_call_for_openai(
+    source: AsyncIterable[Any],
+    to_user_flag: str = "to_user",
+    logger: logging.Logger | None = None,
+    *,
+    max_arguments: int = 16 * 1024 * 1024,
+) -> ToolsCallDispatcher:
+    r"""Split the streamed answer of a model by whom it is for: the user, or the tools.
+
+    Tools that declare a string parameter named `to_user_flag` let the model speak while it calls them.
+    Useful in any asyncio program, with or without a Commander::
+
+        import asyncio, json
+        from openai import AsyncOpenAI
+        from agere.utils.dispatcher import async_dispatcher_tools_call_for_openai
+
+        async def main():
+            stream = await AsyncOpenAI().chat.completions.create(
+                model="gpt-4o-mini", messages=messages, tools=tools, stream=True
+            )
+            make_generator = await async_dispatcher_tools_call_for_openai(stream)
+            async with make_generator("to_user") as texts, make_generator("function_call") as calls:
+                async for text in texts:  # as it arrives
+                    print(text, end="", flush=True)
+                async for call in calls:  # filed meanwhile
+                    call = json.loads(call)
+                    print(call["name"], call["arguments"])
+
+    A blocking stream (``OpenAI()``) becomes a source by ``LLMAsyncAdapter().llm_to_async_iterable(stream)``.
+    Chunks may be objects of the openai package, plain dicts, or anything of that shape.
+
+    **to_user** gives ``str`` fragments, never empty: the answer's plain content (and refusal), and the
+    decoded text of the top-level `to_user_flag` of each call. A ``"\n"`` stands where content and calls, or
+    different calls, follow upon each other; each speaks in its turn. A flag that is not a string is given as
+    its JSON text, null as nothing; where a call has several, each is put on a line of its own. Lone
+    surrogates become U+FFFD.
+
+    **function_call** (or **tool_call**) gives one JSON text for each call, in the order of their beginning::
+
+        {"tool_call_index": 0, "tool_call_id": "call_1", "name": "get_weather", "arguments": {"city": "Rome"}}
+
+    `arguments` is always an object, without the flag. `tool_call_id` is null where the server gave none.
+    `tool_call_index` is the server's, or the next free number where that is missing or not unique. A call
+    comes when it is complete and the next one has begun, or at the end of the stream.
+
+    All that an answer says is delivered, whatever is read first, and the same wherever its chunks were cut.
+    Reading drives the source; the readers are never more than 256 chunks behind it, and without a reader it
+    rests. What is for the role that is not being read is kept without bound: it is part of the one answer,
+    and the rest of that answer could not be reached otherwise.
+
+    Args:
+        source: an async iterable of chunks. It is first touched when a generator is first read.
+        to_user_flag: the name of the top-level argument that holds text for the user.
+        logger: told of what can reach no reader: a source that fails to close, errors that nobody read.
+            Default: the logger ``agere.dispatcher``.
+        max_arguments: how many characters the arguments of a single call may have.
+
+    Returns:
+        ``make_generator(role)``, which gives the :class:`RoleGenerator` of a role. It and the generators
+        belong to the thread of one event loop: the one in which a generator is first read.
+
+    Raises:
+        TypeError: `source` is no async iterable.
+        ValueError: `max_arguments` is not positive.
+
+    What reading raises, after everything before it was delivered:
+        ToolCallParseError: (`function_call` only) a call's arguments are cut off, malformed or no object. It
+            has the call's name, id and raw text, and stands in the place of the call: read on, and the
+            calls after it follow. `to_user` has given the text that came before the fault, and goes on
+            with what comes after the call.
+        ToolCallTooLargeError: (`function_call` only) a call passed `max_arguments`. The source is closed and
+            both roles end.
+        BaseException: whatever the source raises, once for each role.
+    """
+    if not hasattr(type(source), "__aiter__"):
+        raise TypeError(
+            f"The source must be an async iterable, not {type(source).__name__!r}. "
+            "Wrap a blocking stream: LLMAsyncAdapter().llm_to_async_iterable(stream)."
+        )
+    if max_arguments < 1:
+        raise ValueError(f"max_arguments must be positive, not {max_arguments}.")
+    assembler = ToolCallAssembler(to_user_flag, max_arguments)
+    return ToolsCallDispatcher(_Puller(source, assembler, logger or logging.getLogger("agere.dispatcher")))
+
+
+class ToolsCallDispatcher:
+    """Makes the generators of one stream. Made by :func:`async_dispatcher_tools_call_for_openai`.
+
+    When it and its generators are dropped unclosed, the source is closed, too.
+    """
+
+    def __init__(self, puller: _Puller) -> None:
+        self._puller = puller
+
+    def __call__(self, role: str) -> RoleGenerator:
+        """Make the generator of a role.
+
+        There is one sequence for each role: generators of the same role share it, each item goes to one of
+        them, and closing one closes all.
+
+        Args:
+            role: ``"to_user"``, ``"function_call"``, or ``"tool_call"``, which means the same as the latter.
+
+        Returns:
+            What belongs to that role, as it arrives.
+
+        Raises:
+            ValueError: there is no such role.
+        """
+        if role not in _ROLES:
+            raise ValueError(f"Unknown role {role!r}; valid roles: {', '.join(map(repr, _ROLES))}.")
+        outbox = self._puller.outboxes[_ROLES[role]]
+        outbox.made = True
+        return RoleGenerator(self, self._puller, outbox)
+
+    def __del__(self) -> None:
+        self._puller.dropped_threadsafe()
+
+
+class RoleGenerator(AsyncIterator[str]):
+    """What is for one role, as it arrives: an async iterator, and an async context manager that closes it.
+
+    No async generator in the strict sense: a cancelled read loses nothing, and reading may go on after it, as
+    after an error. One task may read at a time.
+    """
+
+    def __init__(self, owner: ToolsCallDispatcher, puller: _Puller, outbox: _Outbox) -> None:
+        self._owner = owner  # for its life: the source is closed when the last who knows the owner is gone
+        self._puller = puller
+        self._outbox = outbox
+
+    async def __anext__(self) -> str:
+        """Give the next text or call.
+
+        Raises:
+            StopAsyncIteration: the stream has ended, or this role was closed.
+            ToolCallParseError: a call is malformed; the next read goes on after it.
+            RuntimeError: another task is reading this role, or another event loop this stream; or the stream
+                was closed, or its event loop shut down, before its end.
+            Exception: what the source raised.
+        """
+        return await self._puller.next(self._outbox)
+
+    async def aclose(self) -> None:
+        """End this role; what is filed for it is dropped, and a read that waits ends.
+
+        Once each role for which a generator was made is closed, the source is closed, and this waits for it.
+        """
+        await self._puller.close(self._outbox)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+class _Given:
+    """Lets ``async for`` go through an iterator that somebody else must be able to close."""
+
+    def __init__(self, iterator: AsyncIterator[Any]) -> None:
+        self._iterator = iterator
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self._iterator
+
+
+class _Outbox:
+    """What is filed for one role."""
+
+    __slots__ = ("closed", "items", "made", "waiter")
+
+    def __init__(self) -> None:
+        self.items: deque[str | BaseException] = deque()
+        self.waiter: asyncio.Future[None] | None = None
+        self.made = False  # somebody asked for this role
+        self.closed = False
+
+
+class _Puller:
+    """Owns the source. Everything runs on the thread of one loop, but for what says otherwise."""
+
+    def __init__(self, source: AsyncIterable[Any], assembler: ToolCallAssembler, logger: logging.Logger) -> None:
+        self.outboxes = {"to_user": _Outbox(), "function_call": _Outbox()}
+        self._source = source
+        self._assembler = assembler
+        self._logger = logger
+        self._context = contextvars.copy_context()
+        self._loop: asyncio.AbstractEventLoop | None = None  # known from the first read on
+        self._task: _Task | None = None
+        self._raw: list[object] = []  # chunks that have come and are not read
+        self._hungry = 0  # how many readers wait
+        self._rest: asyncio.Future[None] | None = None  # what the task waits for while nobody is hungry
+        self._pulling = False  # the task is in the source, or rests: it must be cancelled to stop
+        self._stopping = False
+        self._ended = False
+        self._dropped = False
+        self._bad_chunk: Exception | None = None
+        self._unseen: list[BaseException] = []  # errors that no reader has been given
+
+    # For the readers.
+
+    async def next(self, outbox: _Outbox) -> str:
+        while not outbox.items:
+            if self._raw:
+                self._sort()
+            elif self._ended or outbox.closed:
+                raise StopAsyncIteration
+            else:
+                await self._wait(outbox)
+        item = outbox.items.popleft()
+        if isinstance(item, str):
+            return item
+        self._unseen = [error for error in self._unseen if error is not item]
+        try:
+            raise item
+        finally:
+            del item  # its traceback holds this frame: a cycle, and who drops the generators would not be noticed
+
+    async def _wait(self, outbox: _Outbox) -> None:
+        loop = self._running_loop()
+        if outbox.waiter is not None:
+            raise RuntimeError("Another task is reading this generator; only one can at a time.")
+        outbox.waiter = waiter = loop.create_future()
+        self._hungry += 1
+        try:
+            self._start(loop)
+            if self._rest is not None and not self._rest.done():
+                self._rest.set_result(None)
+            await waiter
+        finally:
+            outbox.waiter = None
+            if waiter.cancelled() or not waiter.done():
+                self._hungry -= 1
+
+    async def close(self, outbox: _Outbox) -> None:
+        loop = self._running_loop()
+        outbox.closed = True
+        outbox.items.clear()
+        self._wake(outbox)
+        if all(box.closed for box in self.outboxes.values() if box.made) and not self._ended:
+            self._stop()
+            self._start(loop)  # nobody may have read yet, and the task is also what closes the source
+        if self._stopping and self._task is not None and self._task is not asyncio.current_task():
+            await asyncio.wait({self._task})  # unlike awaiting it, this leaves it alone when we are cancelled
+
+    def dropped_threadsafe(self) -> None:
+        """Nobody can read any more. Runs where the garbage collector does: on any thread, at any moment."""
+        if self._loop is None or (self._ended and not self._unseen):
+            return
+        try:
+            self._loop.call_soon_threadsafe(self._drop)
+        except RuntimeError:  # the loop has been closed under the task, so nothing can be awaited any more
+            _running.pop(self._loop, None)
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        loop = asyncio.get_running_loop()
+        if self._loop not in (None, loop):
+            raise RuntimeError("This stream is being read in another event loop.")
+        return loop
+
+    # The task.
+
+    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._loop is None:
+            self._loop = loop
+            self._task = task = loop.create_task(self._pull(), name="agere-dispatcher", context=self._context)
+            # A loop that is closed without cancelling its tasks leaves this one pending, by no fault of the
+            # reader's, who would be told of it by asyncio. gather() does the same for its tasks.
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+            for other in tuple(_running):
+                if other.is_closed():
+                    _running.pop(other, None)
+            _running.setdefault(loop, set()).add(task)
+            task.add_done_callback(self._end)
+
+    def _stop(self) -> None:
+        if not self._stopping:
+            self._stopping = True
+            # A task that has not begun, or that calls this itself, sees the flag; cancelling it would spoil
+            # its cleaning up.
+            task = self._task
+            if self._pulling and task is not None and task is not asyncio.current_task(self._loop):
+                task.cancel()
+
+    def _drop(self) -> None:
+        self._dropped = True
+        if self._ended:
+            self._log_unseen()
+        else:
+            self._stop()
+
+    async def _pull(self) -> BaseException | None:
+        """Pull until the end, then close the source.
+
+        Returns:
+            What the readers shall be told instead of an ordinary end.
+        """
+        iterator: AsyncIterator[Any] | None = None
+        error: BaseException | None = None
+        try:
+            if not self._stopping:
+                self._pulling = True
+                iterator = aiter(self._source)
+                await self._pull_chunks(iterator)
+        except BaseException as caught:  # whatever it is, it belongs to the readers
+            if isinstance(caught, GeneratorExit) and self._loop is not None and self._loop.is_closed():
+                raise  # this coroutine itself is thrown away
+            error = self._error_for_readers(caught)
+        self._pulling = False
+        self._sort()
+        if self._stopping and error is None and not self._assembler.ended:
+            error = self._bad_chunk or RuntimeError(
+                "The stream was closed before its end, since all generators made from it had been closed."
+            )
+        self._assembler.finish(broken=error is not None)
+        self._file()
+        await self._close_source(iterator)
+        return error
+
+    async def _pull_chunks(self, iterator: AsyncIterator[Any]) -> None:
+        assert self._loop is not None  # noqa: S101 - for the type checker
+        raw = self._raw
+        turn_ends = monotonic() + _TURN
+        look = 1
+        async for chunk in _Given(iterator):
+            if not raw:
+                self._loop.call_soon(self._sort)  # runs when the source makes this task wait
+                look = 1
+            raw.append(chunk)
+            if len(raw) < look:
+                continue
+            look += _LOOK
+            if self._hungry and look <= _AHEAD and monotonic() < turn_ends:
+                continue
+            self._sort()
+            if self._stopping:
+                return
+            if self._hungry:
+                await asyncio.sleep(0)  # this reader waits on, but the other may have been given something
+            while not self._hungry:
+                self._rest = self._loop.create_future()
+                await self._rest
+            turn_ends = monotonic() + _TURN
+
+    def _error_for_readers(self, caught: BaseException) -> BaseException | None:
+        if not isinstance(caught, asyncio.CancelledError):
+            if not self._stopping:
+                self._unseen.append(caught)
+                return caught
+            self._logger.error("The source of a dispatcher failed when it was cancelled.", exc_info=caught)
+        elif not self._stopping:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                return RuntimeError("The task that reads the stream was cancelled (event loop shut down?).")
+            return caught  # the source's own
+        return None
+
+    async def _close_source(self, iterator: AsyncIterator[Any] | None) -> None:
+        for thing in (iterator,) if iterator is self._source else (iterator, self._source):
+            close = getattr(thing, "aclose", None) or getattr(thing, "close", None)
+            if callable(close):
+                try:
+                    closing = close()
+                    if inspect.isawaitable(closing):
+                        await closing
+                except (Exception, asyncio.CancelledError):
+                    self._logger.exception("The source of a dispatcher could not be closed.")
+
+    def _end(self, task: _Task) -> None:
+        # When the task is done, rather than at its end, so that who has read everything finds no task left.
+        tasks = _running[task.get_loop()]
+        tasks.discard(task)
+        if not tasks:
+            del _running[task.get_loop()]
+        if task.cancelled():  # before it began
+            error: BaseException | None = RuntimeError("The stream was cancelled before it was read.")
+        else:
+            error = task.exception() or task.result()
+        self._ended = True
+        for outbox in self.outboxes.values():
+            if error is not None and not outbox.closed:
+                outbox.items.append(error)
+            self._wake(outbox)
+        if self._dropped:
+            self._log_unseen()
+
+    # Filing.
+
+    def _sort(self) -> None:
+        """Read the chunks that have come, and file what they give."""
+        if not self._raw:
+            return
+        try:
+            self._assembler.feed(self._raw)
+        except Exception as error:  # noqa: BLE001 - a chunk whose very attributes raise
+            self._bad_chunk = error
+            self._unseen.append(error)
+        self._raw.clear()
+        self._file()
+        if self._assembler.ended or self._bad_chunk is not None:
+            self._stop()
+
+    def _file(self) -> None:
+        texts, calls = self._assembler.texts, self._assembler.calls
+        if texts:
+            self._put(self.outboxes["to_user"], "".join(texts))
+            texts.clear()
+        for call in calls:
+            self._put(self.outboxes["function_call"], call)
+        calls.clear()
+
+    def _put(self, outbox: _Outbox, item: str | BaseException) -> None:
+        if not outbox.closed:
+            outbox.items.append(item)
+            if isinstance(item, BaseException):
+                self._unseen.append(item)
+            self._wake(outbox)
+
+    def _wake(self, outbox: _Outbox) -> None:
+        if outbox.waiter is not None and not outbox.waiter.done():
+            outbox.waiter.set_result(None)
+            self._hungry -= 1
+
+    def _log_unseen(self) -> None:
+        for error in self._unseen:
+            self._logger.error("An error in a stream reached no reader: %s", error, exc_info=error)
+        self._unseen.clear()

@@ -1,0 +1,148 @@
+"""Reads the chunks of an OpenAI-compatible stream: what they say, whatever shape and habits they have.
+
+Pure: no asyncio, no threads, no import of openai. A chunk may be an object of the openai package, a plain
+dict from a server's JSON, or anything with the same attributes. What is missing, None, empty or of another
+type counts as not said.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from agere.errors import AgereError
+
+
+@dataclass(slots=True)
+class CallDelta:
+    """What one chunk, or several in a row, say about one tool call."""
+
+    index: int | None
+    id: str | None
+    name: str | None
+    arguments: str
+    position: int = 0
+    """The place within the chunk's list of calls: all that tells calls apart where nothing else is given."""
+
+
+def read_chunks(chunks: Iterable[object]) -> Iterator[str | CallDelta]:
+    """Tell what the chunks say, in order.
+
+    Args:
+        chunks: chunks in the order of their arrival.
+
+    Yields:
+        ``str``: text for the user (``content`` or ``refusal``, never empty).
+        ``CallDelta``: a piece of a tool call. Neighbouring fragments of the same call come as one.
+
+    Raises:
+        AgereError: a chunk is the server's report of an error. (The openai client raises that by itself.)
+    """
+    # Nearly all chunks of a long call hold some characters for the call of the chunk before, nothing else.
+    # They take a short cut, several times faster than the general way. Whatever does not fit it exactly goes
+    # the general way, so that it decides nothing but speed.
+    fragments: list[str] = []
+    index: int | None = None
+    for chunk in chunks:
+        if index is not None:
+            try:
+                if type(chunk) is dict:
+                    (choice,) = chunk["choices"]
+                    delta = choice["delta"]
+                    (call,) = delta["tool_calls"]
+                    function = call["function"]
+                else:
+                    (choice,) = chunk.choices  # type: ignore[attr-defined]
+                    choice = choice.__dict__
+                    delta = choice["delta"].__dict__
+                    (call,) = delta["tool_calls"]
+                    call = call.__dict__
+                    function = call["function"].__dict__
+                if (
+                    call["index"] == index
+                    and not call.get("id")
+                    and (len(function) == 1 or not function.get("name"))
+                    and (len(delta) == 1 or not (delta.get("content") or _says_more(delta)))
+                    and not choice.get("index")
+                ):
+                    fragments.append(function["arguments"])
+                    continue
+            except (AttributeError, KeyError, TypeError, ValueError):
+                pass
+            if fragments:
+                yield CallDelta(index, None, None, _join(fragments))
+                fragments.clear()
+        for said in _read_chunk(chunk):
+            if isinstance(said, CallDelta):
+                index = said.index
+            yield said
+    if fragments:
+        yield CallDelta(index, None, None, _join(fragments))
+
+
+def _read_chunk(chunk: object) -> Iterator[str | CallDelta]:
+    """Read one chunk the general way."""
+    choices = _items(_field(chunk, "choices"))
+    if not choices and (error := _field(chunk, "error")):
+        raise AgereError(f"The server ended the stream with an error: {_field(error, 'message') or error}")
+    for choice in choices:
+        if _field(choice, "index"):
+            continue  # of several alternative answers (n > 1), the first one is the answer
+        delta = _field(choice, "delta")
+        for said in ("content", "refusal"):
+            if text := _text(_field(delta, said)):
+                yield text
+        for position, call in enumerate(_items(_field(delta, "tool_calls"))):
+            index = _field(call, "index")
+            yield _call_delta(
+                _field(call, "function"),
+                index=index if type(index) is int else None,
+                id=_string(_field(call, "id")),
+                position=position,
+            )
+        if (function := _field(delta, "function_call")) is not None:  # the form before tool_calls
+            yield _call_delta(function, index=None, id=None, position=0)
+
+
+def _call_delta(function: object, *, index: int | None, id: str | None, position: int) -> CallDelta:  # noqa: A002 - the field's own name
+    arguments = _arguments(_field(function, "arguments"))
+    return CallDelta(index, id, _string(_field(function, "name")), arguments, position)
+
+
+def _arguments(value: object) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value)  # some servers send the object itself
+
+
+def _join(fragments: list[str]) -> str:
+    try:
+        return "".join(fragments)
+    except TypeError:
+        return "".join(map(_arguments, fragments))
+
+
+def _says_more(delta: Mapping[str, object]) -> bool:
+    return bool(delta.get("refusal") or delta.get("function_call"))
+
+
+def _field(thing: object, name: str) -> object:
+    if isinstance(thing, Mapping):
+        return thing.get(name)
+    return getattr(thing, name, None)
+
+
+def _items(value: object) -> Sequence[object]:
+    return value if isinstance(value, (list, tuple)) else ()
+
+
+def _string(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _text(content: object) -> str:
+    if isinstance(content, str):
+        return content
+    # Some servers send content in parts, of which those with a `text` are for the user.
+    return "".join([_string(_field(part, "text")) or "" for part in _items(content)])
