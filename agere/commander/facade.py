@@ -359,6 +359,9 @@ class Commander(TaskNode[T]):
         Commander.exit(self, wait=False)
         return running
 
+    def _callbacks_changed_(self) -> None:
+        """Nothing to announce: the session asks the commander itself at its end."""
+
     def _parent_of_(self) -> None:
         return None
 
