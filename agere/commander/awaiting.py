@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import contextvars
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from agere.errors import NodeTerminatedError
@@ -46,20 +47,24 @@ def _wake_here(loop: asyncio.AbstractEventLoop, waiter: asyncio.Future[None]) ->
 
 async def wait_on_any_loop(future: JobFuture[Any]) -> None:
     """Any loop. Return when the future is done. Being cancelled cancels the job."""
-    loop = asyncio.get_running_loop()
-    woken: asyncio.Future[None] = loop.create_future()
     session = here.session if here.on_loop else None
-    if session is not None and session is future._session:
-        future._call_when_done(lambda _: _set(woken), session.base_context)
-    else:
-        future._call_when_done(lambda _: _wake_here(loop, woken), contextvars.Context())
     try:
         if session is not None:
-            await _wait_as_node(session, future.node, woken)
-        else:
-            while not woken.done():
-                await asyncio.wait((woken,), timeout=TICK_SECONDS)
-                future._session.refuse_in_fork()
+
+            def subscribe(there: Callable[[], None]) -> None:
+                if future._session is session:
+                    future._call_when_done(lambda _: there(), session.base_context)
+                else:
+                    future._call_when_done(lambda _: session.call_on_loop(there), contextvars.Context())
+
+            await _wait_as_node(session, future.node, subscribe)
+            return
+        loop = asyncio.get_running_loop()
+        woken: asyncio.Future[None] = loop.create_future()
+        future._call_when_done(lambda _: _wake_here(loop, woken), contextvars.Context())
+        while not woken.done():
+            await asyncio.wait((woken,), timeout=TICK_SECONDS)
+            future._session.refuse_in_fork()
     except asyncio.CancelledError:
         future.cancel()
         raise
@@ -67,31 +72,66 @@ async def wait_on_any_loop(future: JobFuture[Any]) -> None:
 
 async def wait_for_item(future: JobFuture[Any], channel: Channel) -> None:
     """Any loop. Return when the channel has something, or may be finished."""
-    loop = asyncio.get_running_loop()
-    woken = channel.park(loop)
+    woken = channel.park(asyncio.get_running_loop())
     if channel.items or channel.finished:
         return
     session = here.session if here.on_loop else None
     if session is not None:
-        await _wait_as_node(session, future.node, woken)
+        await _wait_as_node(session, future.node, lambda there: woken.add_done_callback(lambda _: there()))
     else:
         while not woken.done():
             await asyncio.wait((woken,), timeout=TICK_SECONDS)
 
 
-async def _wait_as_node(session: Session, target: TaskNode[Any], woken: asyncio.Future[None]) -> None:
-    """A session's loop. Wait as the current node: its place in a lane is lent, a cycle refused."""
+class BodyWait:
+    """A wait of a body or callback on the loop: lends the place in a lane, and takes it back before going on."""
+
+    __slots__ = ("_back", "_session", "_wait", "woken")
+
+    def __init__(self, session: Session, node: TaskNode[Any], target: TaskNode[Any]) -> None:
+        self._session = session
+        self._wait: Wait | None = session.waits.begin(node, target)
+        self._back: asyncio.Future[None] | None = None
+        self.woken: asyncio.Future[None] = session.loop.create_future()
+
+    def there(self) -> None:
+        """Loop only. What was waited for is there. The place is asked for at once: before any new job starts."""
+        wait, self._wait = self._wait, None
+        if wait is None:
+            return
+        self._back = self._session.waits.end(wait)
+        if self._back is None:
+            _set(self.woken)
+        else:
+            self._back.add_done_callback(lambda _: _set(self.woken))
+
+    async def break_off(self, node: TaskNode[Any]) -> None:
+        """Loop only. The waiter was cancelled. If that was the wait alone, it needs its place to go on."""
+        self.there()
+        if self._back is not None and not self._back.done():
+            if node._phase_ == tree.ACTIVE:
+                await self._back
+            else:
+                self._back.cancel()
+
+
+async def _wait_as_node(
+    session: Session, target: TaskNode[Any], subscribe: Callable[[Callable[[], None]], None]
+) -> None:
+    """A session's loop. Wait as the current node, until what is handed to ``subscribe`` is called."""
     node = current_node()
     if node is None or node._phase_ == tree.ENDED:  # nobody's task, or one that has outlived its node
+        woken: asyncio.Future[None] = session.loop.create_future()
+        subscribe(lambda: _set(woken))
         await woken
         return
-    wait = session.waits.begin(node, target)
+    wait = BodyWait(session, node, target)
+    subscribe(wait.there)
     try:
-        await woken
-    finally:
-        back = session.waits.end(wait)
-        if back is not None:
-            await back
+        await wait.woken
+    except asyncio.CancelledError:
+        await wait.break_off(node)
+        raise
 
 
 async def wait_for_handler(handler: HandlerCoroutine[T]) -> T:
@@ -103,10 +143,8 @@ async def wait_for_handler(handler: HandlerCoroutine[T]) -> T:
         parent = current_node() or session.root()
         parent._accept_(handler, None, None)
     if handler._state_ is None:
-        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        handler._more_().end_waiters.append(woken)
         try:
-            await _wait_as_node(session, handler, woken)
+            await _wait_as_node(session, handler, handler._more_().end_waiters.append)
         except asyncio.CancelledError:
             session.ask_close(handler)
             raise
@@ -227,6 +265,8 @@ def wait_in_worker(
             in_time = future.done()
     if wait.error is not None:
         raise wait.error
+    if node._phase_ == tree.CLOSING:  # what it waited for may have been terminated along with it, and ended first
+        raise asyncio.CancelledError(f"{node._describe_()} is being terminated")
     return in_time
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from . import tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from .node import TaskNode
 
@@ -37,6 +37,10 @@ class Failure:
         self.received = False
         self.receiver: TaskNode[Any] | None = None
         self.noted = False
+
+    def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
+        # It stands on its exception (see ``mark``), which people pickle; nodes stay where they are.
+        return type(None), ()
 
     def receive(self, receiver: TaskNode[Any]) -> None:
         """Any thread. The body of ``receiver`` is being handed this failure."""

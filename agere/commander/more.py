@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
+from collections.abc import Callable
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -62,7 +62,7 @@ class More:
         self.failure: Failure | None = None  # the node's own
         self.rope: Rope | None = None  # its own and its descendants'
         self.streams: dict[Closeable, None] | None = None
-        self.end_waiters: list[asyncio.Future[None]] = []
+        self.end_waiters: list[Callable[[], None]] = []  # called when body and tail have ended
         self.waited_by: dict[int, tuple[TaskNode[Any], int]] = {}  # who waits for it, and how often
         self.gates: dict[Gate, None] = {}
         self.waiting = 0  # waits during which its place in the lane is lent

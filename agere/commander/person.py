@@ -49,15 +49,21 @@ class Person:
                 future.cancel()
             if not future.set_running_or_notify_cancel():
                 return
+            value, error = None, None
             before, here.node = here.node, node
             try:
-                future.set_result(context.run(call))
-            except BaseException as error:
-                future.set_exception(error)
-                if not isinstance(error, Exception):
-                    raise  # Ctrl-C on the host's thread
+                value = context.run(call)
+            except BaseException as raised:  # noqa: BLE001 - it is the Future's to raise
+                error = raised
             finally:
                 here.node = before
+            # Outside of the try: on the main thread Ctrl-C can come at any moment, also in the Future's callbacks.
+            if error is None:
+                future.set_result(value)
+                return
+            future.set_exception(error)
+            if not isinstance(error, Exception):
+                raise error
 
         self._host.post(run)
         return future

@@ -16,6 +16,7 @@ import asyncio
 import inspect
 from collections import deque
 from collections.abc import Mapping
+from concurrent.futures import CancelledError
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -231,13 +232,10 @@ class Scheduler:
             return
         try:
             value = task.result()
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
             if isinstance(task, LanedTask) and not task.entered:
                 self.default_lane.missed()
-            if node._phase_ == CLOSING:
-                self.body_over(node)
-            else:
-                self._body_failed(node, _cancelled_error(node))
+            self._body_failed(node, error)
         except BaseException as error:  # noqa: BLE001 - the body's own
             self._body_failed(node, error)
         else:
@@ -253,8 +251,6 @@ class Scheduler:
                 self._run_task(node, value)  # a function that returned a coroutine: it goes on here
             else:
                 self._body_returned(node, value)
-        elif node._phase_ == CLOSING and isinstance(error, asyncio.CancelledError):
-            self.body_over(node)
         else:
             self._body_failed(node, error)
 
@@ -285,6 +281,12 @@ class Scheduler:
             self.release(node)
 
     def _body_failed(self, node: Node, error: BaseException) -> None:
+        if isinstance(error, asyncio.CancelledError | CancelledError):
+            if node._phase_ == CLOSING:  # it unwinds, as it was asked to
+                self.body_over(node)
+                return
+            if isinstance(error, asyncio.CancelledError) and not error.args:
+                error.args = (f"nobody asked for the cancellation of {node._label_()}: its body raised it by itself",)
         node._error_ = error
         node._body_ = None
         failure = failures.Failure(node, error)
@@ -357,9 +359,8 @@ class Scheduler:
             more.lane.leave(node)
         if more.end_waiters:
             waiters, more.end_waiters = more.end_waiters, []
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
+            for tell in waiters:
+                tell()
         owner, more.tail_of = more.tail_of, None
         if owner is None:
             return None
@@ -489,9 +490,3 @@ _ON_WORKER = _OnWorker()
 
 async def _as_coroutine(awaitable: Any) -> Any:
     return await awaitable if inspect.isawaitable(awaitable) else awaitable
-
-
-def _cancelled_error(node: Node) -> BaseException:
-    return asyncio.CancelledError(
-        f"nobody asked for the cancellation of {node._label_()}: its body raised it by itself"
-    )

@@ -24,7 +24,7 @@ from typing import Any, Final, Self, TypeAlias
 
 from agere.utils.tool_calls import ToolCallAssembler
 
-_AHEAD: Final = 256  # chunks
+_AHEAD: Final = 512  # chunks
 _TURN: Final = 0.005  # seconds; a source that blocks instead of waiting would starve the readers otherwise
 _LOOK: Final = 8  # chunks from one look at the clock to the next; each would cost as much as a chunk
 _ROLES: Final = {"to_user": "to_user", "function_call": "function_call", "tool_call": "function_call"}
@@ -79,7 +79,7 @@ async def async_dispatcher_tools_call_for_openai(
     comes when it is complete and the next one has begun, or at the end of the stream.
 
     All that an answer says is delivered, whatever is read first, and the same wherever its chunks were cut.
-    Reading drives the source; the readers are never more than 256 chunks behind it, and without a reader it
+    Reading drives the source; the readers are never more than 512 chunks behind it, and without a reader it
     rests. What is for the role that is not being read is kept without bound: it is part of the one answer,
     and the rest of that answer could not be reached otherwise.
 

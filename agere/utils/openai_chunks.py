@@ -26,59 +26,70 @@ class CallDelta:
     """The place within the chunk's list of calls: all that tells calls apart where nothing else is given."""
 
 
-def read_chunks(chunks: Iterable[object]) -> Iterator[str | CallDelta]:
-    """Tell what the chunks say, in order.
+class ChunkReader:
+    """Tells what the chunks of one stream say."""
 
-    Args:
-        chunks: chunks in the order of their arrival.
+    __slots__ = ("_index",)
 
-    Yields:
-        ``str``: text for the user (``content`` or ``refusal``, never empty).
-        ``CallDelta``: a piece of a tool call. Neighbouring fragments of the same call come as one.
+    def __init__(self) -> None:
+        self._index: int | None = None  # of the last call that was spoken of
 
-    Raises:
-        AgereError: a chunk is the server's report of an error. (The openai client raises that by itself.)
-    """
-    # Nearly all chunks of a long call hold some characters for the call of the chunk before, nothing else.
-    # They take a short cut, several times faster than the general way. Whatever does not fit it exactly goes
-    # the general way, so that it decides nothing but speed.
-    fragments: list[str] = []
-    index: int | None = None
-    for chunk in chunks:
-        if index is not None:
-            try:
-                if type(chunk) is dict:
-                    (choice,) = chunk["choices"]
-                    delta = choice["delta"]
-                    (call,) = delta["tool_calls"]
-                    function = call["function"]
-                else:
-                    (choice,) = chunk.choices  # type: ignore[attr-defined]
-                    choice = choice.__dict__
-                    delta = choice["delta"].__dict__
-                    (call,) = delta["tool_calls"]
-                    call = call.__dict__
-                    function = call["function"].__dict__
-                if (
-                    call["index"] == index
-                    and not call.get("id")
-                    and (len(function) == 1 or not function.get("name"))
-                    and (len(delta) == 1 or not (delta.get("content") or _says_more(delta)))
-                    and not choice.get("index")
-                ):
-                    fragments.append(function["arguments"])
-                    continue
-            except (AttributeError, KeyError, TypeError, ValueError):
-                pass
-            if fragments:
-                yield CallDelta(index, None, None, _join(fragments))
-                fragments.clear()
-        for said in _read_chunk(chunk):
-            if isinstance(said, CallDelta):
-                index = said.index
-            yield said
-    if fragments:
-        yield CallDelta(index, None, None, _join(fragments))
+    def read(self, chunks: Iterable[object]) -> Iterator[str | CallDelta]:
+        """Read the next chunks.
+
+        Args:
+            chunks: chunks in the order of their arrival.
+
+        Yields:
+            ``str``: text for the user (``content`` or ``refusal``, never empty).
+            ``CallDelta``: a piece of a tool call. Neighbouring fragments of the same call come as one.
+
+        Raises:
+            AgereError: a chunk is the server's report of an error. (The openai client raises that by itself.)
+        """
+        # Nearly all chunks of a long call hold some characters for the call of the chunk before, nothing else.
+        # They take a short cut, several times faster than the general way. Whatever does not fit it exactly
+        # goes the general way, so that it decides nothing but speed.
+        fragments: list[str] = []
+        index = self._index
+        for chunk in chunks:
+            if index is not None:
+                try:
+                    if type(chunk) is dict:
+                        (choice,) = chunk["choices"]
+                        delta = choice["delta"]
+                        (call,) = delta["tool_calls"]
+                        function = call["function"]
+                    else:
+                        (choice,) = chunk.choices  # type: ignore[attr-defined]
+                        choice = choice.__dict__
+                        delta = choice["delta"].__dict__
+                        (call,) = delta["tool_calls"]
+                        call = call.__dict__
+                        function = call["function"].__dict__
+                    if (
+                        call["index"] == index
+                        and not call.get("id")
+                        and (len(function) == 1 or not function.get("name"))
+                        and (
+                            len(delta) == 1
+                            or not (delta.get("content") or delta.get("refusal") or delta.get("function_call"))
+                        )
+                        and not choice.get("index")
+                    ):
+                        fragments.append(function["arguments"])
+                        continue
+                except (AttributeError, KeyError, TypeError, ValueError):
+                    pass
+                if fragments:
+                    yield CallDelta(index, None, None, _join(fragments))
+                    fragments.clear()
+            for said in _read_chunk(chunk):
+                if isinstance(said, CallDelta):
+                    index = self._index = said.index
+                yield said
+        if fragments:
+            yield CallDelta(index, None, None, _join(fragments))
 
 
 def _read_chunk(chunk: object) -> Iterator[str | CallDelta]:
@@ -123,12 +134,8 @@ def _join(fragments: list[str]) -> str:
         return "".join(map(_arguments, fragments))
 
 
-def _says_more(delta: Mapping[str, object]) -> bool:
-    return bool(delta.get("refusal") or delta.get("function_call"))
-
-
 def _field(thing: object, name: str) -> object:
-    if isinstance(thing, Mapping):
+    if type(thing) is dict or isinstance(thing, Mapping):
         return thing.get(name)
     return getattr(thing, name, None)
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from agere.errors import ToolCallParseError, ToolCallTooLargeError
 from agere.utils.argument_scanner import ArgumentScanner
-from agere.utils.openai_chunks import CallDelta, read_chunks
+from agere.utils.openai_chunks import CallDelta, ChunkReader
 from agere.utils.user_text import UserText
 
 _CONTENT: Final = object()  # the speaker of what is said beside the calls
@@ -61,6 +61,7 @@ class ToolCallAssembler:
         self.ended = False
         self._flag = flag
         self._max_arguments = max_arguments
+        self._reader = ChunkReader()
         self._user_text = UserText()
         self._aside: list[str] = []  # content that waits until the speaking call has finished its text
         self._open: deque[_Call] = deque()  # the calls that are not out
@@ -77,7 +78,7 @@ class ToolCallAssembler:
         Args:
             chunks: any number of chunks of an OpenAI-compatible stream.
         """
-        for delta in read_chunks(chunks):
+        for delta in self._reader.read(chunks):
             if isinstance(delta, CallDelta):
                 self._add_to_call(delta)
             elif self._open and self._open[0].scanner.speaking:
