@@ -25,7 +25,7 @@ from time import monotonic
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from agere.errors import AttributeNotSetError, CommanderForkedError, WorkerLimitError
+from agere.errors import AttributeNotSetError, CommanderForkedError, CommanderNotRunError, WorkerLimitError
 
 from . import input_routing, process, stall, tree
 from .affinity import here
@@ -101,7 +101,7 @@ class Session:
         self.run_at_end: list[TaskNode[Any]] = []
         self.person = Person(self, host)
         self.base_context = contextvars.Context()
-        self.loop = asyncio.new_event_loop()
+        self.loop = _new_loop()
         self.loop.set_task_factory(node_task_factory)
         self.loop.set_exception_handler(self._on_loop_error)
         self.workers = WorkerPool(self, max_workers)
@@ -115,6 +115,7 @@ class Session:
         self._exit_lock = threading.Lock()
         self.exit_asked = False
         self._told_idle = False
+        self._left = False
         self._exit_asked_at = 0.0
         self._last_commander: Commander[Any] | None = None
         self._last_callback: FrameType | None = None
@@ -152,7 +153,7 @@ class Session:
         return commander
 
     def _commander_or_none(self) -> Commander[Any] | None:
-        return self._last_commander or self._commander()
+        return self._commander() if self._last_commander is None else self._last_commander
 
     def root(self) -> Commander[Any]:
         """Loop only. The root of the tree."""
@@ -342,8 +343,11 @@ class Session:
         if not self.exit_asked:
             self._exit_asked_at = monotonic()
             self.exit_asked = True
-        task = self.loop.create_task(self._leave())
-        task.add_done_callback(lambda _: self.loop.stop())
+        self.loop.create_task(self._leave()).add_done_callback(self._stop)
+
+    def _stop(self, _: object) -> None:
+        self._left = True
+        self.loop.stop()
 
     async def _leave(self) -> None:
         try:
@@ -426,7 +430,7 @@ class Session:
                 except (SystemExit, KeyboardInterrupt) as error:
                     self.crash(error)  # a body's step let it out; the loop goes on to wind everything down
                     continue
-                if self.leaving:
+                if self._left:  # otherwise a body has stopped the loop, which is not its to stop
                     break
         finally:
             self.workers.shutdown(wait=True)
@@ -464,6 +468,13 @@ class Session:
 
     def __repr__(self) -> str:
         return self.name
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    try:
+        return asyncio.new_event_loop()
+    except OSError as error:
+        raise CommanderNotRunError(f"the system refused the commander an event loop ({error})") from error
 
 
 def close_dropped(session: Session, commander: Commander[Any]) -> None:
