@@ -100,7 +100,7 @@ class MainThreadHost(Host):
                 logger.exception("a call on the host's thread failed")
         while self._questions:
             question = self._questions.popleft()
-            if question.open:
+            if question.open and not question.muted:
                 self._put(question)
                 return
 

@@ -121,5 +121,7 @@ class Person:
             question.fail(error)
             raise
         if self._session.exit_asked:
+            self.open.withdraw_all(blocking_only=True)
+        if self._session.leaving:
             self.open.withdraw_all()
         return question

@@ -21,13 +21,14 @@ class Question:
         blocks_loop: a routed ``input()`` on the loop thread waits for it: everything stands still until it ends.
     """
 
-    __slots__ = ("asked_at", "blocks_loop", "future", "node", "prompt")
+    __slots__ = ("asked_at", "blocks_loop", "future", "muted", "node", "prompt")
 
     def __init__(self, prompt: str, node: TaskNode[Any] | None, blocks_loop: bool = False) -> None:
         self.prompt = prompt
         self.node = node
         self.asked_at = time()
         self.blocks_loop = blocks_loop
+        self.muted = False  # its commander is leaving: hosts show it no more
         self.future: Future[str] = Future()
 
     @property
@@ -80,10 +81,16 @@ class Questions:
         with self._lock:
             return tuple(self._open)
 
-    def withdraw_all(self) -> None:
-        """Any thread. Nobody will answer any more: the askers are cancelled."""
+    def withdraw_all(self, blocking_only: bool = False) -> None:
+        """Any thread. Nobody will answer any more: the askers are cancelled.
+
+        Args:
+            blocking_only: only those for which the loop stands still.
+        """
         for question in self.all():
-            question.future.cancel()
+            question.muted = True
+            if question.blocks_loop or not blocking_only:
+                question.future.cancel()
 
     def _remove(self, question: Question) -> None:
         with self._lock:

@@ -262,7 +262,7 @@ class Session:
         if here.ticket is not None and here.session is self:
             here.ticket.asked_exit = True
         self.mailbox.refuse()
-        self.person.open.withdraw_all()
+        self.person.open.withdraw_all(blocking_only=True)  # or the loop could not even begin to leave
         if self.on_loop:
             # Two turns: the step that asked, and the report of its end, come first.
             self.loop.call_soon(self._begin_leaving_later, context=self.base_context)
@@ -357,6 +357,7 @@ class Session:
                 # What is still in the mailbox is accepted too; it is admitted in turns, and ends without having run.
                 commander._phase_ = tree.CLOSING
                 self.terminator.close_tree(commander)
+                self.person.open.withdraw_all()
                 await self._unwind(commander)
                 await self._run_end_callbacks(commander)
             await self._cancel_strays()
