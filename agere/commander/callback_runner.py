@@ -13,6 +13,7 @@ from .callback import BoundCallback
 from .events import CallbackFailed
 from .future import JobFuture
 from .node import TaskNode
+from .questions import WithdrawnError
 from .tasks import NodeTask
 
 if TYPE_CHECKING:
@@ -99,18 +100,20 @@ class CallbackRunner:
     async def _await_each(
         self, node: Node, phase: str, awaitable: Awaitable[Any], calls: deque[tuple[str, BoundCallback]]
     ) -> None:
+        me = asyncio.current_task()
         waiting: Awaitable[Any] | None = awaitable
         while True:
             if waiting is not None:
                 try:
                     await waiting
                 except asyncio.CancelledError as error:
-                    task = asyncio.current_task()
-                    if task is not None and task.cancelling():
+                    if me is not None and me.cancelling():
                         raise  # somebody asked for it: the node is being terminated, or the commander leaves
                     self.callback_failed(node, phase, error)
-                except GeneratorExit:
-                    raise  # abandoned, and collected now: nobody runs any more
+                except GeneratorExit as error:
+                    if not _runs_in(me):
+                        raise  # abandoned, and collected now: nobody runs any more
+                    self.callback_failed(node, phase, error)
                 except BaseException as error:  # noqa: BLE001 - told, and everything else goes on
                     self.callback_failed(node, phase, error)
             if not calls:
@@ -123,8 +126,8 @@ class CallbackRunner:
         if isinstance(error, SystemExit | KeyboardInterrupt):
             self._session.crash(error)
             return
-        if isinstance(error, asyncio.CancelledError) and self._session.leaving:
-            return
+        if isinstance(error, WithdrawnError):
+            return  # input() in the callback, and the commander leaves
         self._log.error(
             "a callback of %s failed in phase %s: %s: %s",
             node._label_(),
@@ -144,3 +147,10 @@ class CallbackRunner:
             task = NodeTask(waiting, loop=self._loop, name=STEP, context=node._context_)
             task.node = node
             await asyncio.wait((task,))
+
+
+def _runs_in(task: asyncio.Task[Any] | None) -> bool:
+    try:
+        return asyncio.current_task() is task
+    except RuntimeError:
+        return False

@@ -420,12 +420,12 @@ class TaskNode(tree.TreeEntry, Generic[T_co]):
         if more.streams is None:
             more.streams = {}
         more.streams[stream] = None
-        if self._phase_ not in (tree.QUEUED, tree.ACTIVE):
-            more.streams.pop(stream, None)
-            stream.close()
         session = self._session_
         if session is not None:
             session.stream_opened(self)
+        if self._phase_ not in (tree.QUEUED, tree.ACTIVE):
+            self.detach_stream(stream)
+            stream.close()
 
     def detach_stream(self, stream: Closeable) -> None:
         """Any thread. The stream has closed by itself."""

@@ -14,7 +14,7 @@ from . import tree
 from .affinity import current_node, here
 from .events import QuestionAnswered, QuestionAsked
 from .host import Host, wait_for_somebody
-from .questions import Question, Questions
+from .questions import Question, Questions, WithdrawnError
 from .state import State
 from .waiting import Latch
 
@@ -99,7 +99,7 @@ class Person:
             question.future.add_done_callback(lambda _: waiting.set())
             waiting.wait(each_slice=self._session.refuse_in_fork)
             if question.future.cancelled():
-                raise asyncio.CancelledError("nobody will answer: the asking node is being terminated")
+                raise WithdrawnError("nobody will answer any more")
             return question.future.result()
         finally:
             self._session.in_input = was_in_input

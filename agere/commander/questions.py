@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from concurrent.futures import Future, InvalidStateError
 from time import time
@@ -9,6 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .node import TaskNode
+
+
+class WithdrawnError(asyncio.CancelledError):
+    """Nobody will answer any more: the asking node is being terminated, or its commander leaves."""
 
 
 class Question:

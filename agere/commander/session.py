@@ -454,6 +454,7 @@ class Session:
             commander._session_over_(self)
         self._last_commander = None
         self.run_at_end.clear()
+        self.abandoned.clear()
         self.over.set()
 
     def _on_defect(self, error: BaseException) -> None:

@@ -149,7 +149,12 @@ def close_streams(node: Node, log: logging.Logger) -> None:
     more = node._extra_
     streams = None if more is None else more.streams
     while streams:
-        stream, _ = streams.popitem()
+        try:
+            stream, _ = streams.popitem()
+        except KeyError:  # it detached itself, on its own thread
+            return
+        if node._session_ is not None:
+            node._session_.stream_closed(node)
         try:
             stream.close()
         except Exception as error:

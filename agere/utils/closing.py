@@ -8,28 +8,31 @@ Three ways, because each alone fails somewhere:
 - **close().** What has no socket that can be reached may know how to wake its reader itself. It may also
   block, so it is called on a thread that has nothing else to do.
 - **The reader.** A running generator refuses ``close()`` (``ValueError: generator already executing``): its
-  own reader closes it on waking.
+  own reader closes it on waking, and what it was iterating over.
 
 ``SourceCloser`` sees to it that whoever comes first, ``close()`` succeeds at most once.
 """
 
 from __future__ import annotations
 
+import gc
 import inspect
 import logging
 import socket
 import threading
 from types import GeneratorType
+from typing import Any
 
+_FAR_ENOUGH = 200  # objects looked at behind one generator
 _HTTP_1 = (b"HTTP/1.1", b"HTTP/1.0")
 
 
 def shut_socket(source: object) -> bool:
     """Any thread, never blocks. Shut the socket that ``source`` reads from, if it can be told which.
 
-    It is told for the streams of the ``openai`` client, or anything else that keeps a response of ``httpx``
-    or ``httpx2`` in an attribute ``response``, ``_response`` or ``_raw_stream.response``. Only attributes
-    that stand in the object's own ``__dict__`` are looked at, so that no code of the source runs here.
+    It is told for the streams of the ``openai`` client, or anything else that keeps a response of ``httpx`` or
+    ``httpx2`` in an attribute ``response``, ``_response`` or ``_raw_stream.response``. Only attributes that
+    stand in the object's own ``__dict__`` are looked at, so that no code of the source runs here.
 
     A response that has ended has given its connection back to the pool, where another request may use it by
     now, and a connection of HTTP/2 is shared with other requests all the time: both are left alone.
@@ -37,23 +40,58 @@ def shut_socket(source: object) -> bool:
     Returns:
         Whether a socket was shut down.
     """
-    response = _own(source, "response") or _own(source, "_response")
-    if response is None:
-        raw = _own(source, "_raw_stream")
-        response = _own(raw, "response") or _own(raw, "_response")
-    extensions = _own(response, "extensions")
-    if not isinstance(extensions, dict) or extensions.get("http_version") not in _HTTP_1:
-        return False
-    get_extra_info = getattr(extensions.get("network_stream"), "get_extra_info", None)
-    if get_extra_info is None:
+    response = _open_response(source)
+    extensions: Any = _own(response, "extensions")
+    if response is None or extensions.get("http_version") not in _HTTP_1:
         return False
     try:
-        sock = get_extra_info("socket")
+        sock = extensions["network_stream"].get_extra_info("socket")
     except Exception:  # noqa: BLE001 - a foreign transport: then it is not reached this way
         return False
-    if _own(response, "is_closed") is not False:  # last of all: the reader may be finishing meanwhile
+    if _own(response, "is_closed") is not False:  # once more: the reader may be finishing meanwhile
         return False
     return shut(sock)
+
+
+def responses_behind(source: object) -> list[Any]:
+    """Reader thread. The open responses that a suspended generator is iterating over, through others or directly.
+
+    A generator that is closed drops the client's stream that it was iterating over. It does not close it, and the
+    stream holds itself in a cycle: the server would stream on until the garbage collector comes by. What a
+    generator iterates over lies on its value stack; an iterating method knows it as ``self``, a generator
+    expression as ``.0``. Other variables may be anybody's and are not followed.
+    """
+    found: list[Any] = []
+    todo = [source]
+    for item in todo:  # grows while it is walked
+        if not isinstance(item, GeneratorType):
+            response = _open_response(item)
+            if response is not None:
+                found.append(response)
+            continue
+        frame = item.gi_frame
+        if frame is None or item.gi_running or len(todo) > _FAR_ENOUGH:
+            continue
+        variables = frame.f_locals
+        own = {id(value) for value in variables.values()}
+        todo += [value for value in gc.get_referents(item) if id(value) not in own]
+        todo += [variables.get("self"), variables.get(".0")]
+    return found
+
+
+def _open_response(source: object) -> object | None:
+    raw = _own(source, "_raw_stream")
+    for response in (
+        source,
+        _own(source, "response"),
+        _own(source, "_response"),
+        _own(raw, "response"),
+        _own(raw, "_response"),
+    ):
+        extensions = _own(response, "extensions")
+        if isinstance(extensions, dict) and "network_stream" in extensions:
+            return response if _own(response, "is_closed") is False else None
+    return None
 
 
 def shut(sock: object) -> bool:
@@ -69,7 +107,10 @@ def shut(sock: object) -> bool:
 
 
 def _own(owner: object, name: str) -> object:
-    attributes = getattr(owner, "__dict__", None)
+    try:
+        attributes = object.__getattribute__(owner, "__dict__")  # not through a proxy's __getattr__
+    except AttributeError:
+        return None
     return attributes.get(name) if isinstance(attributes, dict) else None
 
 
@@ -91,6 +132,10 @@ class SourceCloser:
         """Any thread. Close ``target`` too; what has no ``close`` is not kept."""
         if callable(getattr(target, "close", None)):
             self._targets.append(target)
+
+    def hold_last(self, target: object) -> None:
+        """Any thread. Close ``target`` too, after all others."""
+        self._targets.insert(0, target)
 
     @property
     def refuses(self) -> bool:
@@ -120,4 +165,5 @@ class SourceCloser:
                     if not last:
                         continue
                     self._logger.exception("close() of the stream's source failed: %s", type(target).__qualname__)
-                self._targets.remove(target)
+                # By identity: whatever a source takes for equal to itself.
+                del self._targets[next(i for i, held in enumerate(self._targets) if held is target)]

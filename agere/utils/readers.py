@@ -12,13 +12,13 @@ import contextlib
 import functools
 import inspect
 import threading
-from collections.abc import AsyncIterable, Callable, Iterable
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from agere.commander.affinity import here
 from agere.commander.workers import spawn
 from agere.errors import WorkerLimitError
-from agere.utils.closing import SourceCloser, shut_socket
+from agere.utils.closing import SourceCloser, responses_behind, shut_socket
 from agere.utils.waking import Waker, reset_after_fork
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class ThreadReader:
         loop.
     """
 
-    __slots__ = ("_closer", "_opener", "_source", "_started", "_stream", "_stuck", "left", "thread")
+    __slots__ = ("_closer", "_iterator", "_opener", "_source", "_started", "_stream", "_stuck", "left", "thread")
 
     def __init__(
         self, stream: Stream, source: Iterable[Any] | None = None, opener: Callable[[], Any] | None = None
@@ -129,6 +129,7 @@ class ThreadReader:
         self._closer = SourceCloser(stream.logger)
         if source is not None:
             self._closer.hold(source)
+        self._iterator: Iterator[Any] | None = None
         self._started = False
         self._stuck = False
         self.left = False
@@ -206,6 +207,10 @@ class ThreadReader:
         except BaseException as raised:  # noqa: BLE001 - it is the consumer's
             error = plain_error(raised, "the stream's source")
         try:
+            if stream.closed:
+                for response in responses_behind(self._iterator):
+                    self._closer.hold_last(response)
+            self._iterator = None
             self._closer.close(last=True)
         finally:
             self.left = True
@@ -232,7 +237,7 @@ class ThreadReader:
     def _iterate(self) -> None:
         """Reader thread. Hand over chunk by chunk until the source ends or the stream is closed."""
         stream = self._stream
-        iterator = iter(self._source)
+        iterator = self._iterator = iter(self._source)
         if iterator is not self._source:
             self._closer.hold(iterator)
         buffer = stream.buffer
@@ -270,12 +275,11 @@ class TaskReader:
         stream = self._stream
         here.node, before = stream.node, here.node  # the loop of a commander tells its tasks for whom they work
         try:
-            self._task = stream.consumer_loop.create_task(
-                self._read(), name="agere-stream", context=stream.context.copy()
-            )
+            task = stream.consumer_loop.create_task(self._read(), name="agere-stream", context=stream.context.copy())
         finally:
             here.node = before
-        self._task.add_done_callback(self._ended)
+        self._task = task
+        task.add_done_callback(self._ended)
 
     def make_room(self) -> None:
         """Consumer's loop thread. The buffer has room again."""
@@ -314,6 +318,8 @@ class TaskReader:
             self._stream.end(error)
 
     async def _read(self) -> None:
+        # An eager task takes its first step before ``start`` knows it.
+        task = self._task = cast("asyncio.Task[None]", asyncio.current_task())
         self._running = True
         stream = self._stream
         error: BaseException | None = None
@@ -322,7 +328,6 @@ class TaskReader:
             passed_on = await self._open_and_hand_over()
         except BaseException as raised:  # noqa: BLE001 - it is the consumer's
             error = plain_error(raised, "the stream's source")
-        task = cast("asyncio.Task[None]", self._task)
         self._closing = True
         if self._stopping and task.cancelling():
             task.uncancel()  # that was our own way to stop: closing is not cancelled

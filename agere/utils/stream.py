@@ -16,6 +16,7 @@ import asyncio
 import contextlib
 import contextvars
 import logging
+import sys
 import threading
 import weakref
 from collections import deque
@@ -30,7 +31,7 @@ from agere.commander.callback import BoundCallback
 from agere.commander.workers import spawn
 from agere.errors import WorkerLimitError
 from agere.utils.callbacks import run_callbacks
-from agere.utils.readers import reader_for, reader_for_opened
+from agere.utils.readers import Reader, reader_for, reader_for_opened
 
 T = TypeVar("T")
 
@@ -60,6 +61,21 @@ class _End:
 
     def __init__(self, error: BaseException | None) -> None:
         self.error = error
+
+
+class _NoReader:
+    """In the place of the reader of a stream that is over."""
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def make_room(self) -> None: ...
+
+    async def wait_stopped(self) -> None: ...
+
+
+_NO_READER = _NoReader()
 
 
 class Stream:
@@ -117,7 +133,7 @@ class Stream:
         self.buffer: deque[Any] = deque()
         self.batch = min(_BATCH, max_buffered // 4)
         self.bound = max_buffered - self.batch  # a batch that was taken over still waits for the consumer
-        self.low = self.bound // 2  # the reader goes on here, not one below the bound: else each chunk switches
+        self.low = self.bound // 8  # where the reader goes on: each stop costs two changes of threads
         self.logger = logger
         self.context = contextvars.copy_context()
         self.node: Any = current_node()
@@ -149,7 +165,7 @@ class Stream:
         self._error: BaseException | None = None
         with contextlib.suppress(RuntimeError):
             self.home = _running_loop()
-        self._reader = reader_for(self, source)
+        self._reader: Reader = reader_for(self, source)
         if self.node is not None:
             self.node.attach_stream(self)
 
@@ -208,11 +224,11 @@ class Stream:
     def _adopt(self, source: object) -> None:
         """Consumer's loop thread."""
         try:
-            self._reader = reader_for_opened(self, source)
+            reader = self._reader = reader_for_opened(self, source)
             if not self.closed:
-                self._reader.start()
+                reader.start()
             if self.closed:  # maybe meanwhile, by another thread, which knew the first reader only
-                self._reader.stop()
+                reader.stop()
         except (TypeError, WorkerLimitError) as error:
             self.end(error)
 
@@ -236,32 +252,39 @@ class Stream:
         if self._waiter is not None:
             with contextlib.suppress(RuntimeError):
                 self.consumer_loop.call_soon_threadsafe(self._wake)
-        self._reader.stop()
+        self._let_reader_go().stop()
         if self.node is not None:
             self.node.detach_stream(self)
         return True
+
+    def _let_reader_go(self) -> Reader:
+        """Any thread. Stream and reader must not hold each other for longer than until the end."""
+        reader, self._reader = self._reader, _NO_READER
+        return reader
 
     async def aclose(self) -> None:
         """Consumer's loop. Close; wait for the callbacks and for an async source (elsewhere: only close)."""
         if _running_loop() is not (self.loop or self.home):
             self.close()
             return
+        reader = self._reader
         self._shut()
         self._begin_end()
         if asyncio.current_task() not in _tasks:  # a callback would wait for itself
             await self._settled()
-        await self._reader.wait_stopped()
+        await reader.wait_stopped()
 
     def dropped(self) -> None:
         """Any thread, also within the garbage collector. The iterator is gone: nobody can read any more."""
         if not self._open:
             return
         # Closing takes locks (logging's, the source's own), and this may run inside any of them.
-        try:
-            threading.Thread(target=self._close_dropped, name="agere-stream-drop", daemon=True).start()
-        except RuntimeError:  # no thread to be had, or the interpreter is leaving
-            self.closed = self.alert = True
-            self.release_room()
+        if not sys.is_finalizing():  # else no thread would ever start, and starting one would wait for it
+            with contextlib.suppress(RuntimeError):
+                threading.Thread(target=self._close_dropped, name="agere-stream-drop", daemon=True).start()
+                return
+        self.closed = self.alert = True
+        self.release_room()
 
     def _close_dropped(self) -> None:
         try:
@@ -434,18 +457,20 @@ class Stream:
         end.error = None
         self._over = True
         self.closed = True
+        self._let_reader_go()
         if self.node is not None:
             self.node.detach_stream(self)
         self._begin_end()
 
     def _start(self) -> None:
         self._started = True
+        reader = self._reader
         try:
-            self._reader.start()
+            reader.start()
         except WorkerLimitError as error:
             self.end(error)
         if self.closed:  # by another thread, which took the reader for one that never started
-            self._reader.stop()
+            reader.stop()
 
     def _make_room(self) -> None:
         self.full = False

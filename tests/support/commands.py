@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic
 
@@ -59,12 +59,12 @@ def agere(
 def agere_on_terminal(
     *arguments: str,
     server: ScriptedLLM,
-    talk: list[tuple[str, str | Callable[[int], None]]],
+    talk: Sequence[tuple[str, str | Callable[[int], None]]],
     env: dict[str, str] | None = None,
 ) -> Outcome:
     """``agere ARGUMENTS`` on a pseudo-terminal; the last line that it prints tells whether the terminal is sane."""
     program = ON_TERMINAL.format(arguments=list(arguments))
-    outcome = run_on_terminal(program, talk, env={**environment(server), **(env or {})})
+    outcome = run_on_terminal(program, list(talk), env={**environment(server), **(env or {})})
     assert KEY not in outcome.out
     assert "Traceback" not in outcome.out, str(outcome)
     return outcome

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from agere.addons.local_llm import WEATHER_TOOL, LocalLLM, worked_examples
+from agere.addons.local_llm import LocalLLM
 
 # A model on a machine that is busy with other tests is slow: seconds for a test that talks to it.
 MODEL_TIMEOUT = 300
@@ -19,5 +19,4 @@ MODEL_TIMEOUT = 300
 @pytest.fixture(scope="session")
 def local_llm() -> Iterator[LocalLLM]:
     with LocalLLM() as llm:
-        llm.prime(worked_examples(), [WEATHER_TOOL])
         yield llm

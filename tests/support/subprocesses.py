@@ -145,7 +145,8 @@ def run_on_terminal(
     Args:
         program: its text; dedented.
         talk: pairs of a text to wait for and what to type then (``"\\x03"`` is Ctrl-C), or a function that is given
-            the process id.
+            the process id. A Ctrl-C that comes between the prompt and the read is lost to any Python program: after
+            a while of silence it is typed again, as a person would.
         limit: seconds.
         env: additional environment variables.
     """
@@ -156,7 +157,7 @@ def run_on_terminal(
     if pid == 0:  # the child
         os.chdir(ROOT)
         os.execve(sys.executable, [sys.executable, "-c", textwrap.dedent(program)], _environment(env))
-    seen, begin, hung = "", 0, False
+    seen, begin, hung, last = "", 0, False, ""
     steps = list(talk)
     try:
         while True:
@@ -167,7 +168,12 @@ def run_on_terminal(
                     answer(pid)
                 else:
                     os.write(terminal, answer.encode())
-            ready, _, _ = select.select([terminal], [], [], max(0.0, began + limit - monotonic()))
+                    last = answer
+            ready, _, _ = select.select([terminal], [], [], 1.0)
+            if not ready and monotonic() < began + limit:
+                if last == "\x03":
+                    os.write(terminal, b"\x03")
+                continue
             if not ready:
                 hung = True
                 os.kill(pid, signal.SIGKILL)
