@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 
 from agere._version import __version__
 from agere.errors import NoModelError
 
-OK, FAILED, INTERRUPTED = 0, 1, 130
+OK, FAILED, INTERRUPTED, TERMINATED = 0, 1, 130, 143
 
 EPILOG = """\
 Which model answers: with OPENAI_API_KEY, OPENAI_BASE_URL or --base-url that of the server, otherwise a small
@@ -26,10 +28,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: its arguments; ``sys.argv[1:]`` by default.
 
     Returns:
-        The exit code: 0, 1 (something went wrong), 2 (wrong usage), 130 (Ctrl-C).
+        The exit code: 0, 1 (something went wrong), 2 (wrong usage), 130 (Ctrl-C), 143 (SIGTERM).
     """
     try:
-        return _run(_parse(argv))
+        with _winding_down_at_sigterm():
+            return _run(_parse(argv))
+    except _Terminated:
+        return TERMINATED
     except KeyboardInterrupt:
         with contextlib.suppress(OSError):
             print(file=sys.stderr)  # noqa: T201 - the shell's prompt begins a line of its own
@@ -40,6 +45,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         return leaving.code if isinstance(leaving.code, int) else FAILED
     finally:
         _let_go_of_broken_pipes()
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM. It winds everything down as Ctrl-C does: a line editor, for one, must give the terminal back."""
+
+
+@contextlib.contextmanager
+def _winding_down_at_sigterm() -> Iterator[None]:
+    def terminate(*_: object) -> None:
+        raise _Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -72,21 +96,19 @@ def _url(text: str) -> str:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from agere.chat import Conversation, Screen, ask_once, open_model, talk, weather_tool
-    from agere.chat.screen import prepare_terminal
-    from agere.chat.tools import Toolbox
-    from agere.chat.turn import Agent
+    from agere.chat import Agent, Screen, ask_once, open_model, prepare_terminal, talk, weather_tool
 
     prepare_terminal()
     screen = Screen()
     question = " ".join(arguments.question).strip()
     tools = [weather_tool()]
+    prime = not question and sys.stdin is not None and sys.stdin.isatty()
     try:
-        with open_model(arguments.model, base_url=arguments.base_url, prime=not question) as model:
+        with open_model(arguments.model, base_url=arguments.base_url, prime=prime) as model:
             screen.note(f"Model: {model.description}.")
             for tool in tools:
                 screen.note(f"Tool: {tool.name} ({tool.note}).")
-            agent = Agent(model, Toolbox(tools), screen, Conversation(memory=model.memory))
+            agent = Agent(model, tools, screen)
             if question:
                 return OK if ask_once(agent, question) else FAILED
             screen.note("`exit`, the end of input or Ctrl-C ends the conversation.")
@@ -96,8 +118,8 @@ def _run(arguments: argparse.Namespace) -> int:
             else:
                 print(outcome)  # noqa: T201 - as in the tutorial
             return OK
-    except (NoModelError, ValueError) as error:
-        screen.error(" ".join(str(error).split()))
+    except NoModelError as error:
+        screen.error(str(error))
         return FAILED
 
 

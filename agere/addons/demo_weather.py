@@ -2,8 +2,9 @@
 
 A 135M model does not understand a description of a tool; it imitates. The worked examples, put in front of
 a conversation, are what makes it call this tool, for the right city, saying something with ``to_user``
-first; and what keeps it from calling anything for a plain question. Their order was found by trying: a plain
-question must not be the last one, or weather questions after a plain one are answered without a call.
+first; and what keeps it from calling anything for a plain question. Their order was found by trying: with
+weather questions twice in a row and plain ones between others, 15 of 17 questions in three conversations
+were treated rightly; with strict alternation a weather question after a plain one is answered from thin air.
 Larger models (OpenAI's, or another `AGERE_MODEL`) do not need them and are not harmed.
 """
 
@@ -104,15 +105,13 @@ def worked_examples() -> list[ChatCompletionMessageParam]:
     """The conversation to put in front of one in which the embedded model has `WEATHER_TOOL`.
 
     Returns:
-        About 600 tokens of messages. A new list each time: append the real conversation to it.
+        Messages of about 550 tokens (700 with the tool). A new list each time: append the real conversation to it.
     """
     return [
         *worked_example("Hello!", "Hello! How can I help you?"),
         *_weather_example("What is the weather in Tokyo?", "Tokyo"),
-        *worked_example("Who are you?", "I am a small language model that runs on your own machine."),
-        *worked_example("What is the capital of Italy?", "The capital of Italy is Rome."),
         *_weather_example("How is the weather in New York?", "New York"),
-        *worked_example("Thanks!", "You're welcome."),
+        *worked_example("What is the capital of Italy?", "The capital of Italy is Rome."),
         *_weather_example("And in Oslo?", "Oslo"),
         *worked_example("Who wrote Hamlet?", "William Shakespeare wrote Hamlet."),
         *_weather_example("What's the weather like in Berlin today?", "Berlin"),

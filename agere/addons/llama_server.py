@@ -6,10 +6,13 @@ What was measured (xllamacpp 2026.10, Linux) and is handled here:
   the destructor joins the request's thread, which waits for a task that nobody works on any more. The thread
   does give up when its connection is gone. So connections are shut first, and the destructor runs when none
   is left.
-* In a forked child the destructor waits for threads that do not exist there. So it never runs there.
+* In a child forked after a server was started, the destructor waits for threads that do not exist there, a
+  new server aborts the process, and the library's C++ exit handlers hang. So none of this happens there.
 * Loading holds the GIL (0.4-0.8 s for 98 MB); there is no way around it from Python.
-* Busy-waiting worker threads (llama.cpp's default, ``poll=50``) collapse to 2 tokens a second when other
-  work uses the cores; without it they do 1.1 times as much on an idle machine and 1.4-2 times on a busy one.
+* The model's threads wait for each other after every layer, spinning. Where other work takes a core, two
+  threads on two cores are slower than one (19-37 tokens/s against 30-49; idle: 86 against 52), and collapse
+  under more load. So one core is left to the program, and idle threads do not poll (llama.cpp's default,
+  ``poll=50``, costs 10-40 % here).
 """
 
 from __future__ import annotations
@@ -38,7 +41,7 @@ _HOST = "127.0.0.1"
 _SILENT = -1  # llama.cpp's verbosity: not even errors, which would go to stderr from native threads
 _INFO = 3
 # Tokens of a prompt that are evaluated without looking up. The destructor waits for one such batch with the
-# GIL held: 128 are 0.8 s at 165 tokens/s (two cores, the 135M model), and no slower than 512 in all.
+# GIL held: 128 are 0.8-1.2 s at 110-165 tokens/s (the 135M model), and no slower than 512 in all.
 _BATCH = 128
 _PROMPT_CACHE_MIB = 256  # llama.cpp's default, 8192, is a server's, not a guest's
 _CLOSE_PATIENCE = 10.0  # seconds for connections to go; measured: 0.02-0.25 s
@@ -78,9 +81,9 @@ class ServerSettings:
 
 
 def default_threads() -> int:
-    """Worker threads for this machine: its usable cores, without hyper-threads where there are many."""
+    """Worker threads for this machine: its usable cores but one, which is the rest of the program's."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(_MOST_THREADS, usable if usable <= 4 else usable // 2))
+    return max(1, min(_MOST_THREADS, usable - 1))
 
 
 def load_runtime() -> Any:
@@ -111,6 +114,7 @@ class LlamaServer:
     def __init__(self, settings: ServerSettings) -> None:
         runtime = load_runtime()
         _check_magic(settings.weights)
+        _refuse_in_forked_child()
         self._lock = threading.Lock()
         try:
             self._native: _Native | None = runtime.Server(_parameters(runtime, settings))
@@ -200,6 +204,7 @@ class LlamaServer:
 _BUSY_COUNTERS = ("llamacpp:requests_processing", "llamacpp:requests_deferred")
 # Strong references: a server serves until it is stopped, also when only its address is remembered.
 _running: set[LlamaServer] = set()
+_user: int | None = None  # the process that has started a server, of which a forked child keeps the number
 
 
 def _stop_all() -> None:
@@ -207,10 +212,36 @@ def _stop_all() -> None:
         server.stop()
 
 
+def _refuse_in_forked_child() -> None:
+    global _user  # noqa: PLW0603 - one per process, like llama.cpp's own state
+    if _user is None:
+        _user = os.getpid()
+    if _user != os.getpid():
+        raise LocalLLMError(
+            "llama.cpp cannot run in a process forked from one that used it: use the base_url of the model "
+            "that the parent serves, or start this process with 'spawn' (multiprocessing.get_context)"
+        )
+
+
 def _forget_all() -> None:
     for server in list(_running):
         server._forget_after_fork()
     _running.clear()
+    if _user is not None:
+        _skip_inherited_exit_handlers()
+
+
+def _skip_inherited_exit_handlers() -> None:
+    """Let a forked child end when its own exit handlers have run.
+
+    The last one is `_exit` itself: glibc calls it with the exit status. (multiprocessing ends its children in
+    the same way, so only a bare ``os.fork`` needs this; where there is no ``on_exit``, such a child must call
+    ``os._exit``.)
+    """
+    library = ctypes.CDLL(None)
+    if hasattr(library, "on_exit"):
+        library.on_exit.argtypes = (ctypes.c_void_p, ctypes.c_void_p)
+        library.on_exit(ctypes.cast(library._exit, ctypes.c_void_p), None)
 
 
 # At interpreter exit the native destructor would run anyway, and hang if a daemon thread has a request.

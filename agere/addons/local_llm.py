@@ -55,15 +55,15 @@ class LocalLLM:
     them: 0.5-1 s, in which no other Python thread runs. In a program with an event loop start it before, or
     accept that pause.
 
-    Without ``close`` the model serves until the interpreter exits. A process forked while it serves can
-    go on using `base_url`, which is the parent's, as long as the parent serves; it cannot close it.
+    Without ``close`` the model serves until the interpreter exits. A forked child can send requests to the
+    address of a model that its parent serves, but cannot close it, nor serve one itself.
 
     Args:
         model: a .gguf file to serve; else the environment variable ``AGERE_MODEL``; else the model above.
         context_size: tokens, prompt and reply, of one request. Memory grows with it: 23 KB a token and
             parallel request for the model above.
         parallel: requests worked on at the same time.
-        threads: processor threads; None for the machine's cores (half of them where there are more than 4).
+        threads: processor threads; None for all usable cores but one, at most 8.
         max_tokens: of a reply, where a request does not say.
         temperature: where a request does not say. With 0 a very small model calls tools most reliably.
         chat_template: a Jinja template instead of the model's own. None: for the model above, and for files
@@ -209,7 +209,7 @@ class LocalLLM:
     ) -> None:
         """Read the beginning of conversations now, so that the first real request is answered sooner.
 
-        For `worked_examples` that saves some 4 s of the first answer, e.g. while the person still types.
+        For `worked_examples` that saves some 6 s (two cores) of the first answer, e.g. while the person still types.
         Blocks for that long: call it on a worker thread.
 
         Args:
@@ -229,7 +229,10 @@ class LocalLLM:
 
     def _require_own_process(self) -> None:
         if self._pid != os.getpid():
-            raise LocalLLMError("this LocalLLM belongs to the parent of this forked process; make one here")
+            raise LocalLLMError(
+                "this LocalLLM belongs to the parent of this forked process: use the base_url that it had there, "
+                "or start this process with 'spawn' and make one here"
+            )
 
     def _find_weights(self) -> Path:
         chosen = self._chosen or os.environ.get("AGERE_MODEL")
@@ -262,7 +265,7 @@ class LocalLLM:
             alias=self._model,
             context_size=self._context_size,
             parallel=self._parallel,
-            threads=self._threads or default_threads(),
+            threads=default_threads() if self._threads is None else self._threads,
             max_tokens=self._max_tokens,
             temperature=self._temperature,
             chat_template=chat_template,

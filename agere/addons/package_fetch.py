@@ -26,6 +26,16 @@ _POLL = 0.1  # seconds between two looks at the client: a person's eye, and the 
 _MERCY = 5.0  # seconds that a client which was told to stop has for its own cleaning up
 _LINES_OF_OUTPUT = 8  # the client's last lines, which hold its reason
 
+# Replaces itself by a command that the kernel kills together with the process that waits for it: a client that
+# outlives a killed program would go on downloading, into a directory that the next attempt removes.
+_TIED_TO_PARENT = """
+import ctypes, os, signal, sys
+PR_SET_PDEATHSIG = 1
+ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+if os.getppid() == int(sys.argv[1]):
+    os.execv(sys.argv[2], sys.argv[2:])
+"""
+
 
 def fetch_package(requirement: str, work: Path, on_progress: Callable[[int], None]) -> Path:
     """Download one package, without its dependencies and without running any code of it.
@@ -80,6 +90,13 @@ def fetch_package(requirement: str, work: Path, on_progress: Callable[[int], Non
 
 
 def _command(requirement: str, target: Path, uv_cache: Path) -> list[str]:
+    client = _client_command(requirement, target, uv_cache)
+    if sys.platform != "linux":
+        return client
+    return [sys.executable, "-I", "-S", "-c", _TIED_TO_PARENT, str(os.getpid()), *client]
+
+
+def _client_command(requirement: str, target: Path, uv_cache: Path) -> list[str]:
     # In a frozen program sys.executable is the program itself: running it with -m pip would start it again.
     python = None if getattr(sys, "frozen", False) else sys.executable
     # No cache: this library keeps the file itself, and 93 MB twice on the disk would be rude. A wheel only:

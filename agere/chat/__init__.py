@@ -4,29 +4,32 @@
 ``dialogue.py`` asks for the next one, ``tools.py`` runs tools, ``screen.py`` shows it all to a person.
 """
 
+from .agent import Agent
 from .conversation import Conversation, Message
 from .dialogue import PromptJob, ask_once, talk
 from .model import ChatModel, open_model
-from .screen import Screen, View
+from .screen import Screen, View, prepare_terminal
 from .tools import Tool, ToolCall, ToolResult, weather_tool
 from .trouble import explain
 from .turn import ChatJob, TooManyRoundsError
 
 __all__ = [
+    "Agent",
     "ChatJob",
     "ChatModel",
     "Conversation",
     "Message",
     "PromptJob",
     "Screen",
+    "TooManyRoundsError",
     "Tool",
     "ToolCall",
     "ToolResult",
-    "TooManyRoundsError",
     "View",
     "ask_once",
     "explain",
     "open_model",
+    "prepare_terminal",
     "talk",
     "weather_tool",
 ]

@@ -6,7 +6,8 @@ from typing import Any
 
 from agere.commander import PASS_WORD, Commander, Job, TaskNode, tasker
 
-from .turn import Agent, ChatJob, show
+from .agent import Agent
+from .turn import ChatJob, show
 
 QUIT = "exit"
 

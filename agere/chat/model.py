@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -89,19 +90,21 @@ def open_model(name: str | None = None, *, base_url: str | None = None, prime: b
         prime: have the embedded model read its worked examples now, in the background.
 
     Raises:
-        NoModelError: no server is named, and the embedded model cannot be had; the text says what to do.
-        ValueError: the server's address is none.
+        NoModelError: no server is named, and the embedded model cannot be had, or the environment names an
+            impossible server; the text says what to do.
+        ValueError: ``base_url`` is no address of a server.
     """
-    name = name or os.environ.get("AGERE_MODEL", "").strip() or None
     key = os.environ.get("OPENAI_API_KEY", "").strip()
-    url = base_url or os.environ.get("OPENAI_BASE_URL", "").strip()
-    if url:
-        check_url(url)
-    if key or url:
-        with _server_model(name or DEFAULT_MODEL, key, url) as model:
+    url = check_url(base_url) if base_url else _url_of_environment()
+    standing_in = os.environ.get("AGERE_MODEL", "").strip() or None
+    asks_for_file = name is not None and _is_file_name(name) and base_url is None
+    if (key or url) and not asks_for_file:
+        if standing_in is not None and _is_file_name(standing_in):
+            standing_in = None  # it is meant for the embedded model
+        with _server_model(name or standing_in or DEFAULT_MODEL, key, url) as model:
             yield model
     else:
-        with _embedded_model(name, prime) as model:
+        with _embedded_model(name or standing_in, prime) as model:
             yield model
 
 
@@ -115,6 +118,14 @@ def check_url(url: str) -> str:
     if not usable or not url.isascii() or not url.isprintable() or " " in url:
         raise ValueError(f"the address of a server looks like http://localhost:8080/v1, not {url!r}")
     return url
+
+
+def _url_of_environment() -> str:
+    url = os.environ.get("OPENAI_BASE_URL", "").strip()
+    try:
+        return check_url(url) if url else ""
+    except ValueError as error:
+        raise NoModelError(f"OPENAI_BASE_URL: {error}") from None
 
 
 @contextmanager
@@ -135,15 +146,16 @@ def _server_model(name: str, key: str, url: str) -> Iterator[ChatModel]:
 def _embedded_model(name: str | None, prime: bool) -> Iterator[ChatModel]:
     from agere.addons import local_llm
 
-    if name is not None and not name.endswith(".gguf") and not os.path.isfile(name):  # noqa: PTH113 - a str until known
+    if name is not None and not _is_file_name(name):
         raise NoModelError(
             f"{name!r} names a model of a server: set OPENAI_API_KEY or name the server with --base-url "
             "(the embedded model takes a .gguf file here, or nothing)"
         )
-    llm = local_llm.LocalLLM(name)
+    # With one place to be served, a question that comes early waits for the priming instead of competing with it.
+    llm = local_llm.LocalLLM(name, parallel=1 if prime else 2)
     try:
         llm.start()
-    except LocalLLMError as error:
+    except (LocalLLMError, ImportError) as error:
         raise NoModelError(REMEDIES if _lacks_extra() else str(error)) from error
     with llm:
         examples: Sequence[ChatCompletionMessageParam] = ()
@@ -165,11 +177,9 @@ def _embedded_model(name: str | None, prime: bool) -> Iterator[ChatModel]:
 
 
 def _prime(llm: LocalLLM, examples: Sequence[ChatCompletionMessageParam]) -> None:
-    import contextlib
-
     from agere.addons import local_llm
 
-    with contextlib.suppress(Exception):  # it only saves time; and closing the model breaks it off
+    with suppress(Exception):  # it only saves time; and closing the model breaks it off
         llm.prime(examples, [local_llm.WEATHER_TOOL])
 
 
@@ -181,6 +191,10 @@ def _lacks_extra() -> bool:
     except LocalLLMError:
         return True
     return False
+
+
+def _is_file_name(name: str) -> bool:
+    return name.endswith(".gguf") or Path(name).is_file()
 
 
 def _is_here(url: str) -> bool:

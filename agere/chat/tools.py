@@ -6,7 +6,7 @@ import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self
 
 from agere.errors import ToolCallParseError
 
@@ -107,9 +107,6 @@ class Toolbox:
             self._tools[tool.name] = tool
         self.schemas = [tool.schema for tool in self._tools.values()]
 
-    def __iter__(self) -> Any:
-        return iter(self._tools.values())
-
     async def run(self, node: TaskNode[Any], call: ToolCall) -> ToolResult:
         """Loop only. Make a call, for ``node``; whatever goes wrong is in the result."""
         tool = self._tools.get(call.name)
@@ -139,4 +136,4 @@ def weather_tool() -> Tool:
     """The tool of the demonstration. Its weather is invented, and steady."""
     from agere.addons.demo_weather import WEATHER_TOOL, get_current_weather
 
-    return Tool(get_current_weather, cast("ChatCompletionToolParam", WEATHER_TOOL), note="invented data, for the demo")
+    return Tool(get_current_weather, WEATHER_TOOL, note="invented data, for the demo")

@@ -25,14 +25,14 @@ def explain(error: BaseException, model: ChatModel) -> str:
         text = f"the server at {model.address} knows no such address or no model {model.name!r} (404): see --model"
     elif isinstance(error, openai.APITimeoutError):
         text = f"the server at {model.address} did not answer in time"
+    elif _was_cut_off(error):
+        text = f"the answer of the server at {model.address} was cut off: {_reason(error)}"
     elif isinstance(error, openai.APIConnectionError):
         text = f"cannot reach the server at {model.address}: {_reason(error)}"
     elif isinstance(error, openai.APIStatusError):
         text = f"the server at {model.address} answered {error.status_code}: {_server_message(error)}"
     elif isinstance(error, openai.APIError):
         text = f"the server at {model.address} broke off: {error.message}"
-    elif type(error).__module__.partition(".")[0] in ("httpx", "httpx2", "httpcore", "httpcore2"):
-        text = f"the answer was cut off: {error or type(error).__name__}"
     elif type(error).__module__.startswith("agere."):
         text = str(error)
     else:
@@ -40,11 +40,21 @@ def explain(error: BaseException, model: ChatModel) -> str:
     return _one_line(model.redact(text))
 
 
+def _was_cut_off(error: BaseException) -> bool:
+    # By name: these are the classes of httpx or httpx2, as it happens, with or without the client's own around them.
+    return any(type(one).__name__ in ("RemoteProtocolError", "ReadError") for one in _chain(error))
+
+
 def _reason(error: BaseException) -> str:
-    reason: BaseException = error
-    while (reason.__cause__ or reason.__context__) is not None:
-        reason = reason.__cause__ or reason.__context__ or reason
+    reason = _chain(error)[-1]
     return str(reason) or type(reason).__name__
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    chain = [error]
+    while (deeper := chain[-1].__cause__ or chain[-1].__context__) is not None and deeper not in chain:
+        chain.append(deeper)
+    return chain
 
 
 def _server_message(error: object) -> str:

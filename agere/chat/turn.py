@@ -26,43 +26,14 @@ from agere.errors import AgereError, ToolCallParseError
 from agere.utils.dispatcher import async_dispatcher_tools_call_for_openai
 from agere.utils.llm_async_converters import LLMAsyncAdapter
 
-from .conversation import Conversation, Message
-from .model import ChatModel
-from .screen import View
-from .tools import Toolbox, ToolCall, ToolResult
+from .agent import Agent
+from .conversation import Message
+from .tools import ToolCall, ToolResult
 from .trouble import explain
-
-MAX_ROUNDS = 10
 
 
 class TooManyRoundsError(AgereError, RuntimeError):
     """The model went on calling tools without an answer."""
-
-
-class Agent:
-    """What all turns of one agent share.
-
-    Args:
-        model: who answers.
-        toolbox: what it may call.
-        view: who watches.
-        conversation: what was said before.
-        max_rounds: requests for one question, after which the turn is given up.
-    """
-
-    def __init__(
-        self,
-        model: ChatModel,
-        toolbox: Toolbox,
-        view: View,
-        conversation: Conversation,
-        max_rounds: int = MAX_ROUNDS,
-    ) -> None:
-        self.model = model
-        self.toolbox = toolbox
-        self.view = view
-        self.conversation = conversation
-        self.max_rounds = max_rounds
 
 
 class Turn:
@@ -74,6 +45,7 @@ class Turn:
         self.messages: list[Message] = [{"role": "user", "content": question}]
         self.rounds = 0
         self.calls = 0
+        self.answered = False
         self.error: BaseException | None = None
 
     @contextmanager
@@ -90,6 +62,7 @@ class Round:
 
     def __init__(self) -> None:
         self.said: list[str] = []
+        self.shown = asyncio.Event()
         self.results: list[ToolResult] = []
 
     def messages(self) -> list[Message]:
@@ -126,9 +99,11 @@ class ChatJob(Job[str]):
     async def end_turn(self, task_node: TaskNode[Any]) -> None:
         """Keep what was said, or tell what went wrong."""
         turn = self.turn
-        if turn.error is None:
+        if turn.answered:
             turn.agent.conversation.add_turn(turn.messages)
-        else:
+            return
+        turn.error = turn.error or RuntimeError("the turn ended without an answer")
+        if not isinstance(turn.error, BrokenPipeError):  # then nobody is there to be told
             await show(task_node, turn.agent.view.error, explain(turn.error, turn.agent.model))
 
 
@@ -154,6 +129,7 @@ class ResponseJob(Job[None]):
         turn.messages += self.round.messages()
         turn.rounds += 1
         if not self.round.results:
+            turn.answered = True
             return
         with turn.failing():
             if turn.rounds >= turn.agent.max_rounds:
@@ -185,11 +161,14 @@ class ResponseHandler:
     async def user_handler(self, self_handler: TaskNode[Any], user_gen: AsyncIterator[str]) -> None:
         """Show the text as it arrives."""
         view = self.agent.view
-        with self.turn.failing():
-            async for text in user_gen:
-                self.round.said.append(text)
-                await show(self_handler, view.text, text)
-            await show(self_handler, view.end_of_text)
+        try:
+            with self.turn.failing():
+                async for text in user_gen:
+                    self.round.said.append(text)
+                    await show(self_handler, view.text, text)
+                await show(self_handler, view.end_of_text)
+        finally:
+            self.round.shown.set()
 
     @handler(PASS_WORD)
     async def function_call_handler(self, self_handler: TaskNode[Any], function_call_gen: AsyncIterator[str]) -> None:
@@ -197,9 +176,11 @@ class ResponseHandler:
         turn = self.turn
         with turn.failing():
             calls = [call async for call in self.read_calls(function_call_gen)]
+            await self.round.shown.wait()  # what the model says comes before what it does
             if turn.error is None:
                 futures = [self_handler.submit(self.run_tool(call)) for call in calls]
-                self.round.results = [await future for future in futures]
+                results = [await future for future in futures]
+                self.round.results = [result for result in results if result is not None]
 
     async def read_calls(self, function_call_gen: AsyncIterator[str]) -> AsyncIterator[ToolCall]:
         """The calls as they come, malformed ones too."""
@@ -213,12 +194,14 @@ class ResponseHandler:
                 yield ToolCall.malformed(error, self.turn.calls)
 
     @handler(PASS_WORD)
-    async def run_tool(self, self_handler: TaskNode[Any], call: ToolCall) -> ToolResult:
-        """Make one call, and show it."""
-        await show(self_handler, self.agent.view.call, call)
-        result = await self.agent.toolbox.run(self_handler, call)
-        await show(self_handler, self.agent.view.result, result)
-        return result
+    async def run_tool(self, self_handler: TaskNode[Any], call: ToolCall) -> ToolResult | None:
+        """Make one call, and show it. Gives nothing if it cannot be shown: the turn has failed then."""
+        with self.turn.failing():
+            await show(self_handler, self.agent.view.call, call)
+            result = await self.agent.toolbox.run(self_handler, call)
+            await show(self_handler, self.agent.view.result, result)
+            return result
+        return None
 
 
 async def show(node: TaskNode[Any], fn: Callable[..., None], *args: Any) -> None:

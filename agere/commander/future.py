@@ -66,19 +66,21 @@ class JobFuture(Future[T]):
 
     # -- what concurrent.futures.wait and as_completed reach for
 
-    @property
-    def _condition(self) -> threading.Condition:  # type: ignore[override]
-        if here.on_loop and self._state is PENDING:
-            refuse_on_loop("concurrent.futures.wait() or as_completed()", "use asyncio.wait() or gather() there")
-        return vars(self).setdefault("_cond", threading.Condition())  # type: ignore[no-any-return]
+    if not TYPE_CHECKING:  # to type checkers these are the attributes that typeshed declares
 
-    @property
-    def _waiters(self) -> list[Any]:  # type: ignore[override]
-        return vars(self).setdefault("_installed", [])  # type: ignore[no-any-return]
+        @property
+        def _condition(self):
+            if here.on_loop and self._state is PENDING:
+                refuse_on_loop("concurrent.futures.wait() or as_completed()", "use asyncio.wait() or gather() there")
+            return vars(self).setdefault("_cond", threading.Condition())
 
-    @property
-    def _done_callbacks(self) -> list[Any]:
-        return []
+        @property
+        def _waiters(self):
+            return vars(self).setdefault("_installed", [])
+
+        @property
+        def _done_callbacks(self):
+            return []
 
     # -- asking, from any thread
 

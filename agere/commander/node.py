@@ -424,7 +424,7 @@ class TaskNode(tree.TreeEntry, Generic[T_co]):
         if session is not None:
             session.stream_opened(self)
         if self._phase_ not in (tree.QUEUED, tree.ACTIVE):
-            self.detach_stream(stream)
+            TaskNode.detach_stream(self, stream)
             stream.close()
 
     def detach_stream(self, stream: Closeable) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from agere.commander.affinity import here
 from agere.commander.callback import BoundCallback
+from agere.commander.node import TaskNode
 
 
 def run_callbacks(
@@ -63,7 +64,7 @@ def _call(callback: BoundCallback, node: Any, phase: str, logger: logging.Logger
     try:
         if callback.on_host and node is not None:
             # The host's thread is waited for, so that the callbacks stay in order.
-            return asyncio.wrap_future(node.deliver(callback.call, node))
+            return asyncio.wrap_future(TaskNode.deliver(node, callback.call, node))
         value = callback.call(node)
     except (KeyboardInterrupt, SystemExit):
         raise

@@ -28,6 +28,7 @@ from typing import Any, Generic, Self, TypeVar, cast
 
 from agere.commander.affinity import current_node, here
 from agere.commander.callback import BoundCallback
+from agere.commander.node import TaskNode
 from agere.commander.workers import spawn
 from agere.errors import WorkerLimitError
 from agere.utils.callbacks import run_callbacks
@@ -167,7 +168,7 @@ class Stream:
             self.home = _running_loop()
         self._reader: Reader = reader_for(self, source)
         if self.node is not None:
-            self.node.attach_stream(self)
+            TaskNode.attach_stream(self.node, self)
 
     # Reader's side
 
@@ -254,7 +255,7 @@ class Stream:
                 self.consumer_loop.call_soon_threadsafe(self._wake)
         self._let_reader_go().stop()
         if self.node is not None:
-            self.node.detach_stream(self)
+            TaskNode.detach_stream(self.node, self)
         return True
 
     def _let_reader_go(self) -> Reader:
@@ -459,7 +460,7 @@ class Stream:
         self.closed = True
         self._let_reader_go()
         if self.node is not None:
-            self.node.detach_stream(self)
+            TaskNode.detach_stream(self.node, self)
         self._begin_end()
 
     def _start(self) -> None:
