@@ -106,6 +106,8 @@ def _run(arguments: argparse.Namespace) -> int:
     try:
         with open_model(arguments.model, base_url=arguments.base_url, prime=prime) as model:
             screen.note(f"Model: {model.description}.")
+            if model.embedded:
+                screen.note("For a better one set OPENAI_API_KEY, or name a server with --base-url.")
             for tool in tools:
                 screen.note(f"Tool: {tool.name} ({tool.note}).")
             agent = Agent(model, tools, screen)

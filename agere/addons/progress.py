@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import shutil
 import sys
 import threading
 from contextlib import contextmanager
@@ -53,7 +54,10 @@ class Reporter:
         # tqdm's own class would start a monitor thread and make a multiprocessing lock, which outlive the bar.
         quiet_tqdm: Any = type("_Bar", (tqdm,), {"monitor_interval": 0})
         quiet_tqdm.set_lock(threading.RLock())
-        with quiet_tqdm(total=total, desc=label, unit="B", unit_scale=True, file=self._stream) as bar:
+        # Asked here: tqdm draws nothing on a terminal that does not know its size, as in some containers.
+        columns, rows = shutil.get_terminal_size()
+        options = {"total": total, "desc": label, "unit": "B", "unit_scale": True, "ncols": columns, "nrows": rows}
+        with quiet_tqdm(file=self._stream, **options) as bar:
 
             def update(done: int) -> None:
                 bar.update(max(0, min(done, total) - bar.n))

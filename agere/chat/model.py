@@ -162,7 +162,7 @@ def _embedded_model(name: str | None, prime: bool) -> Iterator[ChatModel]:
         kind = "embedded in this process"
         if llm.is_demo_model:
             examples = local_llm.worked_examples()
-            kind += "; a small demo model that errs often. OPENAI_API_KEY or --base-url gives you a better one"
+            kind = "a small demo model embedded in this process, often wrong"
         if prime and examples:
             threading.Thread(target=_prime, args=(llm, examples), name="agere-prime", daemon=True).start()
         yield ChatModel(

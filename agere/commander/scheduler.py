@@ -31,6 +31,7 @@ from .handler import HandlerCoroutine
 from .job import Job
 from .lanes import DefaultLane, Lane
 from .node import TaskNode
+from .questions import WithdrawnError
 from .state import State
 from .successors import Successors
 from .tasks import LanedTask, NodeTask
@@ -282,6 +283,8 @@ class Scheduler:
 
     def _body_failed(self, node: Node, error: BaseException) -> None:
         if isinstance(error, asyncio.CancelledError | CancelledError):
+            if isinstance(error, WithdrawnError) and node._phase_ == ACTIVE:
+                node._phase_ = CLOSING  # its input() was broken off by the exit, which comes for the node next
             if node._phase_ == CLOSING:  # it unwinds, as it was asked to
                 self.body_over(node)
                 return

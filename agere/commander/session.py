@@ -331,6 +331,8 @@ class Session:
             commander._last_ = None
             commander._pending_ = 0
         self._finished()
+        with contextlib.suppress(RuntimeError):  # should it come back, it winds up and closes
+            self.loop.call_soon_threadsafe(self._begin_leaving)
 
     def _begin_leaving_later(self) -> None:
         self.loop.call_soon(self._begin_leaving, None, context=self.base_context)
@@ -409,7 +411,7 @@ class Session:
         if strays:
             done, late = await asyncio.wait(strays, timeout=self.grace)
             for task in done:
-                if not task.cancelled() and task.exception() is not None and getattr(task, "node", None) is None:
+                if not task.cancelled() and task.exception() is not None:
                     self.log.error("a task failed while it was cancelled", exc_info=task.exception())
             for task in late:
                 # It swallows its cancellation. Its node has been told of; it must not complain from the grave.

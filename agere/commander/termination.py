@@ -123,6 +123,8 @@ class Terminator:
         )
         if isinstance(hanging, Ticket):
             hanging.dead = True
+            if node._context_ is not None:
+                node._context_ = node._context_.copy()  # its thread is inside the other one; callbacks need one too
             return
         hanging.cancel()
         self._session.abandoned.add(hanging)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import threading
@@ -15,6 +16,7 @@ import pytest
 import agere
 from agere.commander import (
     PASS_WORD,
+    BasicJob,
     BlockingCallError,
     Commander,
     CommanderAlreadyRunningError,
@@ -32,7 +34,7 @@ from agere.commander import (
     handler,
     tasker,
 )
-from tests.support.order import Gate, Order, Thread, in_thread
+from tests.support.order import Gate, Order, Thread
 
 
 class Exits(Job[None]):
@@ -319,7 +321,9 @@ class TestRun:
         assert len(told) == 1
         assert "auto_exit" in told.items[0]
 
-    @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt("stop")], ids=["SystemExit", "KeyboardInterrupt"])
+    @pytest.mark.parametrize(
+        "error", [SystemExit(3), KeyboardInterrupt("stop")], ids=["SystemExit", "KeyboardInterrupt"]
+    )
     @pytest.mark.parametrize("where", ["async", "def", "callback", "async callback", "tail", "later"])
     def test_system_exit_and_interrupt_are_raised_again(self, error: BaseException, where: str, errors: Any) -> None:
         commander: Commander[None] = Commander()
@@ -412,18 +416,21 @@ class TestAutoExit:
             order = Order()
             ready = threading.Barrier(5)
 
-            def storm(number: int, commander: Commander[None] = commander, order: Order = order) -> list[Any]:
+            def storm(
+                number: int,
+                commander: Commander[None] = commander,
+                order: Order = order,
+                ready: threading.Barrier = ready,
+            ) -> list[Any]:
                 ready.wait(10)
                 accepted = []
                 for turn in range(50):
-                    try:
+                    with contextlib.suppress(CommanderNotRunError):
                         accepted.append((turn, commander.submit(order, (number, turn))))
-                    except CommanderNotRunError:
-                        pass
                 return [(number, turn) for turn, future in accepted if future.result(10) is None]
 
             threads = [Thread(storm, number) for number in range(4)]
-            commander.run(lambda: ready.wait(10), auto_exit=True)
+            commander.run(BasicJob[int](ready.wait, 10), auto_exit=True)
             accepted = [item for thread in threads for item in thread.outcome()]
             assert sorted(accepted) == sorted(order.items)
 
@@ -473,7 +480,7 @@ class TestRefusals:
         commander: Commander[None] = Commander()
         if when == "after exit":
             commander.run(Exits())
-        with pytest.raises(CommanderNotRunError, match="start|run"):
+        with pytest.raises(CommanderNotRunError, match=r"start|run"):
             call(commander)
 
     def test_a_refused_node_can_be_used_later(self) -> None:
@@ -794,96 +801,6 @@ class TestDropped:
             if not thread.is_alive():
                 break
         assert not thread.is_alive()
-
-
-class TestTopLevel:
-    def test_run_gives_or_raises(self, errors: Any) -> None:
-        async def add(a: int, b: int) -> int:
-            return a + b
-
-        assert agere.run(add, 1, b=2) == 3
-        assert agere.run(Notes(Order(), "job")) == "<job>"
-        with pytest.raises(ValueError, match="no") as caught:
-            agere.run(Notes(Order(), "job", then=ValueError("no")))
-        assert any("Notes" in note for note in caught.value.__notes__)
-        with pytest.raises(TypeError):
-            agere.run(17)
-
-    def test_run_waits_for_descendants(self) -> None:
-        order = Order()
-
-        async def body() -> str:
-            node = current_node()
-            assert node is not None
-            node.submit(Notes(order, "child"))
-            return "value"
-
-        assert agere.run(body) == "value"
-        assert order == ["child"]
-
-    def test_run_in_threads(self) -> None:
-        assert in_thread(agere.run, lambda: in_thread(agere.run, lambda: 3)) == 3
-
-    def test_run_on_a_loop_thread_refuses(self, commander: Commander[Any]) -> None:
-        async def body() -> None:
-            with pytest.raises(BlockingCallError):
-                agere.run(nothing)
-
-        commander.submit(body).result(10)
-
-    def test_stream(self) -> None:
-        def work() -> None:
-            node = current_node()
-            assert node is not None
-            for number in range(5):
-                node.emit(number)
-
-        assert list(agere.stream(work)) == [0, 1, 2, 3, 4]
-
-    def test_stream_broken_off_cancels(self) -> None:
-        order = Order()
-
-        async def work() -> None:
-            node = current_node()
-            assert node is not None
-            try:
-                for number in range(10**9):
-                    await node.emit(number)
-                    await asyncio.sleep(0)
-            finally:
-                order("unwound")
-
-        stream = agere.stream(work)
-        for item in stream:
-            if item == 3:
-                break
-        stream.close()
-        assert order == ["unwound"]
-
-    def test_stream_dropped_leaves_nothing(self) -> None:
-        async def work() -> None:
-            node = current_node()
-            assert node is not None
-            await node.emit(1)
-            await asyncio.Event().wait()
-
-        for item in agere.stream(work):
-            assert item == 1
-            break
-        gc.collect()
-
-    def test_stream_raises_the_failure_last(self, errors: Any) -> None:
-        async def work() -> None:
-            node = current_node()
-            assert node is not None
-            node.emit("first")
-            raise ValueError("then")
-
-        items = []
-        with pytest.raises(ValueError, match="then"):
-            for item in agere.stream(work):
-                items.append(item)
-        assert items == ["first"]
 
 
 def test_the_result_type_of_a_terminated_one() -> None:

@@ -73,7 +73,9 @@ def test_long_ropes_need_no_recursion(way: str) -> None:
         failure.receive(TaskNode())
     rest = failures.prune(rope)
     assert rest is not None
-    assert [failure for failure in failures.each(rest) if not failure.received] == [model[-1] if way == "left" else model[0]]
+    assert [failure for failure in failures.each(rest) if not failure.received] == [
+        model[-1] if way == "left" else model[0]
+    ]
     while isinstance(rope, Joined):  # taken apart by hand: a deep chain would be freed recursively
         inner = rope.left if way == "left" else rope.right
         if isinstance(inner, Joined):

@@ -467,7 +467,9 @@ class TestDoneCallbacks:
         """The main thread is the host here: it serves while it waits."""
         gate, order = Gate(), Order()
         future = commander.submit(gate._pass)
-        future.add_done_callback(lambda _: (order(threading.current_thread()), commander.exit(wait=False)), on_host=True)
+        future.add_done_callback(
+            lambda _: (order(threading.current_thread()), commander.exit(wait=False)), on_host=True
+        )
         gate.open()
         commander.wait_for_exit(10)
         assert order == [threading.main_thread()]

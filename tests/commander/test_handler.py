@@ -221,7 +221,7 @@ class TestArguments:
 
     def test_a_parameter_named_like_ours(self, commander: Commander[Any]) -> None:
         @handler
-        async def fn(node: HandlerCoroutine[Any], self: int, work: int, fn: int, args: int, kwargs: int) -> Any:  # noqa: PLW0642
+        async def fn(node: HandlerCoroutine[Any], self: int, work: int, fn: int, args: int, kwargs: int) -> Any:
             return self, work, fn, args, kwargs
 
         assert commander.submit(fn(1, work=2, fn=3, args=4, kwargs=5)).result(10) == (1, 2, 3, 4, 5)

@@ -196,10 +196,10 @@ class TestSubclasses:
     """Internals live elsewhere: public names are the subclass's to assign."""
 
     NAMES = [
-        *"id name state parent children ancestor_chain commander data result exception callback".split(),
-        *"submit put_job call_handler cancel close_task_node terminate_task_node exit_commander".split(),
-        *"add_callback_functions add_callback delegate emit ask deliver kind".split(),
-        *"_state _parent _pending _session _future _loop _task _body _id _children future loop session status".split(),
+        *["id", "name", "state", "parent", "children", "ancestor_chain", "commander", "data", "result", "exception", "callback"],
+        *["submit", "put_job", "call_handler", "cancel", "close_task_node", "terminate_task_node", "exit_commander"],
+        *["add_callback_functions", "add_callback", "delegate", "emit", "ask", "deliver", "kind"],
+        *["_state", "_parent", "_pending", "_session", "_future", "_loop", "_task", "_body", "_id", "_children", "future", "loop", "session", "status"],
     ]
 
     @pytest.mark.parametrize("init", ["before", "after", "without"])

@@ -97,7 +97,7 @@ class TestRefused:
 
         kept.append(commander.submit(body))
         there.open()
-        with pytest.raises(DeadlockError, match="at_job_end|parent"):
+        with pytest.raises(DeadlockError, match=r"at_job_end|parent"):
             kept[0].result(10)
 
     @pytest.mark.parametrize("depth", [1, 3])

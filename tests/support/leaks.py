@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import sys
 import threading
 import traceback
@@ -61,9 +60,9 @@ def _fds() -> dict[int, str]:
     found: dict[int, str] = {}
     if not FDS.exists():
         return found
-    for name in os.listdir(FDS):
+    for path in FDS.iterdir():
         try:
-            found[int(name)] = os.readlink(FDS / name)
+            found[int(path.name)] = str(path.readlink())
         except OSError:  # the descriptor of this very listing
             continue
     return found
