@@ -127,10 +127,21 @@ class TaskNode(tree.TreeEntry, Generic[T_co]):
         """Where the node's own body and tail stand. The Future tells of the subtree."""
         return self._public_state_()
 
-    @shadowable
-    def result(self: TaskNode[T]) -> T | None:
-        """What the latest run's body or tail gave; None before that."""
-        return cast("T | None", self._value_)
+    if TYPE_CHECKING:  # generic in the node's own parameter, which no descriptor of ours can express
+
+        @property
+        def result(self) -> T_co | None:
+            """What the latest run's body or tail gave; None before that."""
+
+        @result.setter
+        def result(self, value: Any) -> None: ...
+
+    else:
+
+        @shadowable
+        def result(self):
+            """What the latest run's body or tail gave; None before that."""
+            return self._value_
 
     @shadowable
     def exception(self: TaskNode[Any]) -> BaseException | None:

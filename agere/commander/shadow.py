@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 N = TypeVar("N")
 V = TypeVar("V")
@@ -26,3 +26,8 @@ class shadowable(Generic[N, V]):  # noqa: N801 - used as a decorator, like prope
     def __get__(self, instance: N, owner: type[Any] | None = None) -> V: ...
     def __get__(self, instance: N | None, owner: type[Any] | None = None) -> V | Self:
         return self if instance is None else self._getter(instance)
+
+    if TYPE_CHECKING:
+
+        def __set__(self, instance: Any, value: Any) -> None:
+            """For type checkers alone: anything may be assigned."""
