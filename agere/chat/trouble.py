@@ -19,6 +19,8 @@ def explain(error: BaseException, model: ChatModel) -> str:
     """
     import openai
 
+    while isinstance(error, BaseExceptionGroup):  # a stream that fails reaches both who read it
+        error = error.exceptions[0]
     if isinstance(error, openai.AuthenticationError):
         text = f"the server at {model.address} refused the key (401): check OPENAI_API_KEY"
     elif isinstance(error, openai.NotFoundError):

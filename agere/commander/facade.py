@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
@@ -118,11 +118,14 @@ class Commander(TaskNode[T]):
         session = self._begin_session_(someone_runs=True)
         refused: BaseException | None = None
         try:
+            works = _as_works(job)
             try:
-                for work in _as_works(job):
+                for work in works:
                     self._accept_(as_node(work, (), {}), None, None)
             except Exception as error:  # noqa: BLE001 - raised below, after what was accepted
                 refused = error
+                if isinstance(works, Generator):
+                    works.close()  # what was accepted may wait for something in its `finally`
             if auto_exit or refused is not None:
                 session.exit_when_idle()
             result = self._wait_for_(session, None)
@@ -328,6 +331,8 @@ class Commander(TaskNode[T]):
 
     def _session_over_(self, session: Session) -> None:
         if self._session_ is session:
+            self._last_ = None
+            self._pending_ = 0
             self._phase_ = tree.ENDED
             self._state_ = State.COMPLETED if session.error is None else State.EXCEPTION
             self._error_ = session.error

@@ -20,6 +20,7 @@ from agere.errors import (
 
 from . import tree
 from .affinity import here
+from .body import runs_on_loop
 from .callback import Callback, CallbackSource, Phase
 from .emission import NOTHING_TO_AWAIT, Emission
 from .future import JobFuture
@@ -350,15 +351,9 @@ class TaskNode(tree.TreeEntry, Generic[T_co]):
 
     # -- leaving the loop
 
-    @overload
-    def delegate(
-        self, fn: Callable[..., Coroutine[Any, Any, R]], /, *args: Any, executor: None = None, **kwargs: Any
-    ) -> Awaitable[R]: ...
-    @overload
     def delegate(
         self, fn: Callable[..., R], /, *args: Any, executor: Executor | None = None, **kwargs: Any
-    ) -> Awaitable[R]: ...
-    def delegate(self, fn: Callable[..., Any], /, *args: Any, executor: Executor | None = None, **kwargs: Any) -> Any:
+    ) -> Awaitable[R]:
         """On the loop: await ``fn(*args, **kwargs)``, run elsewhere. On a worker thread: run it and give its value.
 
         Args:
@@ -368,11 +363,15 @@ class TaskNode(tree.TreeEntry, Generic[T_co]):
             **kwargs: its keyword arguments.
 
         Raises:
+            TypeError: ``fn`` is an ``async def``: await it, or ``submit`` it.
             WorkerLimitError: no worker thread could be had.
         """
+        if runs_on_loop(fn):
+            raise TypeError(f"delegate() takes a blocking function; {fn!r} is async: await it, or submit it")
         session = self._running_session_()
         if not here.on_loop:
-            return fn(*args, **kwargs) if executor is None else executor.submit(fn, *args, **kwargs).result()
+            value = fn(*args, **kwargs) if executor is None else executor.submit(fn, *args, **kwargs).result()
+            return cast("Awaitable[R]", value)
         pool = session.workers if executor is None else executor
         return asyncio.wrap_future(pool.submit(fn, *args, **kwargs))
 

@@ -20,7 +20,7 @@ import sys
 import threading
 import traceback
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from time import monotonic
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -323,13 +323,8 @@ class Session:
         frame = sys._current_frames().get(self.thread.ident or 0)
         stack = "" if frame is None else ":\n" + "".join(traceback.format_stack(frame))
         self.log.error("the loop of %s is stuck and is abandoned%s", self.name, stack)
-        commander = self._commander_or_none()
-        entries = [] if commander is None else tree.subtree(commander)[1:]
-        for entry in (*entries, *self.mailbox.take_submitted(self.scheduler.admit_from_outside)):
+        for entry in self.mailbox.take_submitted(self.scheduler.admit_from_outside):
             self.terminator.disown(entry)
-        if commander is not None:
-            commander._last_ = None
-            commander._pending_ = 0
         self._finished()
         with contextlib.suppress(RuntimeError):  # should it come back, it winds up and closes
             self.loop.call_soon_threadsafe(self._begin_leaving)
@@ -385,17 +380,15 @@ class Session:
                 if left <= 0 or self.stuck:
                     break
                 self._unwound = self.loop.create_future()
-                await asyncio.wait((self._unwound,), timeout=left)
+                await _wait((self._unwound,), left)
             if self.stuck or not commander._pending_:
                 return
             self.terminator.abandon(commander, force=last)
-        for entry in tree.subtree(commander)[1:]:
-            self.terminator.disown(entry)  # type: ignore[arg-type]
 
     async def _run_end_callbacks(self, commander: Commander[Any]) -> None:
         for one in (*self.run_at_end, commander):
             task = self.loop.create_task(self.scheduler.callbacks.run_end_callbacks(one))
-            _, late = await asyncio.wait((task,), timeout=self.grace)
+            _, late = await _wait((task,), self.grace)
             if late:
                 self.log.error("an at_commander_end callback did not end within %s s and is abandoned", self.grace)
                 task.cancel()
@@ -409,16 +402,14 @@ class Session:
         for task in self.abandoned:
             task._log_destroy_pending = False  # type: ignore[attr-defined]
         if strays:
-            done, late = await asyncio.wait(strays, timeout=self.grace)
+            done, late = await _wait(strays, self.grace)
             for task in done:
                 if not task.cancelled() and task.exception() is not None:
                     self.log.error("a task failed while it was cancelled", exc_info=task.exception())
             for task in late:
                 # It swallows its cancellation. Its node has been told of; it must not complain from the grave.
-                task._log_destroy_pending = False  # type: ignore[attr-defined]
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self.grace):
-                await self.loop.shutdown_asyncgens()
+                task._log_destroy_pending = False
+        await _wait((self.loop.create_task(self.loop.shutdown_asyncgens()),), self.grace)
 
     # -- the loop thread
 
@@ -453,6 +444,8 @@ class Session:
         input_routing.uninstall()
         commander = self._commander_or_none()
         if commander is not None:
+            for entry in tree.subtree(commander)[1:]:  # whatever went wrong on the way, nothing accepted is lost
+                self.terminator.disown(entry)  # type: ignore[arg-type]
             commander._session_over_(self)
         self._last_commander = None
         self.run_at_end.clear()
@@ -472,6 +465,18 @@ class Session:
 
     def __repr__(self) -> str:
         return self.name
+
+
+async def _wait(things: Collection[asyncio.Future[Any]], seconds: float) -> tuple[set[Any], set[Any]]:
+    """``asyncio.wait`` that leaving can rely on: some shutdown helpers cancel every task that they find."""
+    end = monotonic() + seconds
+    while True:
+        try:
+            return await asyncio.wait(things, timeout=max(0.0, end - monotonic()))
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None:
+                task.uncancel()
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

@@ -31,7 +31,10 @@ from tests.support.order import Gate, Order, turns
 
 WORD: contextvars.ContextVar[str] = contextvars.ContextVar("WORD", default="unset")
 
-ALL = ["at_job_start", "at_handler_start", "at_exception", "at_terminate", "at_handler_end", "at_job_end", "at_commander_end"]
+ALL = [
+    *("at_job_start", "at_handler_start", "at_exception", "at_terminate"),
+    *("at_handler_end", "at_job_end", "at_commander_end"),
+]
 KINDS = ["def", "async def", "callable object", "async object", "lambda of a coroutine", "partial", "method"]
 
 

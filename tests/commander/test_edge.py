@@ -17,6 +17,7 @@ from agere.commander import (
     NotJobError,
     NotTaskerError,
     TaskNode,
+    current_node,
     handler,
     tasker,
 )
@@ -222,6 +223,28 @@ def test_into_an_active_node_it_runs_once_more(commander: Commander[Any]) -> Non
     future.result(10)
     held.result(10)
     assert order.items == [("target", None), "holder", "first", ("target", "edge")]
+
+
+def test_the_order_of_completing(commander: Commander[Any]) -> None:
+    """End callbacks, streams, successors, the Future."""
+    order = Order()
+
+    class Closes:
+        def close(self) -> None:
+            order(("stream", second.state))
+
+    first = Step(order, "body", lambda node: node.attach_stream(Closes()))
+    second = Step(order, "successor's body")
+    add_edge(first, second)
+    first.add_callback_functions("at_job_end", {"function": order.later("end callback")})
+
+    async def outer() -> None:
+        node = current_node()
+        assert node is not None
+        node.submit(first).add_done_callback(lambda _: order(("future", second in node.children)))
+
+    commander.submit(outer).result(10)
+    assert order == ["body", "end callback", ("stream", "PENDING"), ("future", True), "successor's body"]
 
 
 def test_termination_of_the_tree_ends_the_paths(commander: Commander[Any]) -> None:

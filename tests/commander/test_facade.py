@@ -239,12 +239,25 @@ class TestRun:
         assert order == ["before"]
 
     def test_same_job_twice(self) -> None:
-        gate = Gate()
-        job = Forever(gate)
+        started, gate = Gate(), Gate()
+
+        async def body() -> None:
+            started.open()
+            await gate
+
+        job = BasicJob[None](body)
         commander: Commander[None] = Commander()
-        thread = Thread(lambda: (gate.wait(), commander.exit()))
+
+        def let_go() -> None:
+            started.wait()
+            while not (commander._session_ is not None and commander._session_.auto_exit):
+                threading.Event().wait(0.001)  # the second one has not been refused yet
+            gate.open()
+
+        thread = Thread(let_go)
         with pytest.raises(NodeActiveError):
             commander.run([job, job])
+        assert job.state == "COMPLETED"
         thread.outcome()
 
     def test_handlers_and_functions_too(self) -> None:
@@ -666,7 +679,7 @@ class TestWith:
 
     def test_an_exception_terminates_it(self) -> None:
         gate = Gate()
-        with pytest.raises(ZeroDivisionError), Commander() as commander:
+        with pytest.raises(ZeroDivisionError), Commander() as commander:  # noqa: PT012
             future = commander.submit(Forever(gate))
             gate.wait()
             raise ZeroDivisionError
@@ -721,7 +734,7 @@ class TestWith:
         async def main() -> Any:
             gate = Gate()
             future = None
-            with pytest.raises(ZeroDivisionError):
+            with pytest.raises(ZeroDivisionError):  # noqa: PT012
                 async with Commander() as commander:
                     future = commander.submit(Forever(gate))
                     await gate

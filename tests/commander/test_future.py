@@ -412,6 +412,25 @@ class TestAwait:
         assert future.result(10) is None
         assert inner == ["over"]
 
+    def test_asyncio_takes_it_as_it_is(self, drive: Callable[[Any], Any], commander: Commander[Any]) -> None:
+        gate = Gate()
+
+        async def main() -> None:
+            future = commander.submit(gate._pass)
+            shielded = asyncio.shield(future)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(shielded), 0.01)
+            assert not future.done()
+            gate.open()
+            await shielded
+            assert await asyncio.wait_for(commander.submit(lambda: 1), 10) == 1
+            async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+                task = group.create_task(_await(commander.submit(lambda: 2)))
+            assert task.result() == 2
+            assert [await each for each in asyncio.as_completed([commander.submit(lambda: 3)])] == [3]
+
+        drive(main)
+
     def test_a_cancelled_awaiter_does_not_cancel_one_it_no_longer_awaits(self, commander: Commander[Any]) -> None:
         async def main() -> None:
             future = commander.submit(lambda: 1)
@@ -421,6 +440,10 @@ class TestAwait:
             assert future.result() == 1
 
         asyncio.run(main())
+
+
+async def _await(future: JobFuture[Any]) -> Any:
+    return await future
 
 
 async def _cancel_me() -> None:

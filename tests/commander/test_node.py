@@ -196,10 +196,12 @@ class TestSubclasses:
     """Internals live elsewhere: public names are the subclass's to assign."""
 
     NAMES = [
-        *["id", "name", "state", "parent", "children", "ancestor_chain", "commander", "data", "result", "exception", "callback"],
+        *["id", "name", "state", "parent", "children", "ancestor_chain", "commander", "data", "result", "exception"],
+        "callback",
         *["submit", "put_job", "call_handler", "cancel", "close_task_node", "terminate_task_node", "exit_commander"],
         *["add_callback_functions", "add_callback", "delegate", "emit", "ask", "deliver", "kind"],
-        *["_state", "_parent", "_pending", "_session", "_future", "_loop", "_task", "_body", "_id", "_children", "future", "loop", "session", "status"],
+        *["_state", "_parent", "_pending", "_session", "_future", "_loop", "_task", "_body", "_id", "_children"],
+        *["future", "loop", "session", "status"],
     ]
 
     @pytest.mark.parametrize("init", ["before", "after", "without"])
@@ -781,6 +783,20 @@ class TestDelegate:
         name, node = commander.submit(job).result(10)
         assert "worker" in name
         assert node is job
+
+    def test_an_async_function_is_refused_or_awaited(self, commander: Commander[Any]) -> None:
+        """Never a coroutine that nobody awaits."""
+
+        async def three() -> int:
+            return 3
+
+        async def body(job: Job[Any]) -> Any:
+            try:
+                return [await job.delegate(three)]
+            except TypeError:
+                return [3]
+
+        assert commander.submit(Does(body)).result(10) == [3]
 
     def test_in_a_def_body(self, commander: Commander[Any]) -> None:
         def body(job: Job[Any]) -> Any:

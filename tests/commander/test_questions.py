@@ -302,7 +302,7 @@ class TestDeliver:
             while future.node.state != "TERMINATED":
                 pass
             concurrent.futures.wait([future], 10)  # this does not pump
-            commander.submit(lambda: None).result(10)  # this does
+            commander.submit(lambda: me().deliver(lambda: None).result(10)).result(10)  # this does
             assert kept[0].cancelled()
         assert order == []
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from agere.commander import Commander, HandlerCoroutine, Job, NodeEnded, NodeTerminatedError, TaskNode, handler, tasker
 from tests.support.order import Order
 
+PHASES = ["at_job_start", "at_handler_start", "at_exception", "at_terminate", "at_handler_end", "at_job_end"]
 KINDS = ["job", "def job", "handler", "def handler", "function", "def function"]
 
 
@@ -128,7 +129,7 @@ class Run:
         node: TaskNode[Any] = {"job": Async, "def job": Plain}.get(
             plan.kind, in_worker if "def" in plan.kind else on_loop
         )()
-        for phase in ["at_job_start", "at_handler_start", "at_exception", "at_terminate", "at_handler_end", "at_job_end"]:
+        for phase in PHASES:
             node.add_callback_functions(
                 phase,  # type: ignore[arg-type]
                 {"function": lambda phase, task_node: run.order((phase, task_node)), "inject_task_node": True}
@@ -146,9 +147,7 @@ def test_random_trees(forest: list[Plan], exits: bool) -> None:
     ended = Order()
     try:
         with commander:
-            unsubscribe = commander.subscribe(
-                lambda event: ended(event) if type(event).__name__ == "NodeEnded" else None
-            )
+            unsubscribe = commander.subscribe(lambda event: ended(event) if isinstance(event, NodeEnded) else None)
             run = Run(commander)
             roots = [commander.submit(run.make(plan), lane=plan.lane) for plan in forest]
             run.futures += roots
