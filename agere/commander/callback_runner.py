@@ -78,6 +78,7 @@ class CallbackRunner:
 
     def _call_one(self, node: Node, phase: str, bound: BoundCallback) -> Awaitable[Any] | None:
         before, here.node = here.node, node
+        self._session.calling = node
         try:
             if bound.on_host:
                 delivered = self._session.person.deliver(node, lambda: bound.call(node), even_if_ending=True)
@@ -92,7 +93,7 @@ class CallbackRunner:
             self.callback_failed(node, phase, error)
             return None
         finally:
-            here.node = before
+            here.node = self._session.calling = before
         # A Future that a callback returns is work that it has given away, such as the next round of a talk: awaiting it
         # would make this node wait for its successor.
         return value if inspect.isawaitable(value) and not isinstance(value, JobFuture) else None

@@ -123,7 +123,7 @@ def mark(failure: Failure) -> bool:
     before = getattr(error, MARK, None)
     travels = isinstance(before, Failure) and before.receiver is failure.node
     try:
-        setattr(error, MARK, failure)
+        BaseException.__setattr__(error, MARK, failure)  # past a frozen class's own
     except Exception:  # noqa: BLE001 - an exception class with slots, or frozen
         return True
     return not travels

@@ -96,6 +96,7 @@ class Session:
         self.unobserved_failure = False
         self.someone_runs = False
         self.in_input = False
+        self.calling: TaskNode[Any] | None = None  # whose plain callback runs, for the stall report's thread to see
         self.stuck = False
         self.abandoned: set[asyncio.Task[Any]] = set()
         self.run_at_end: list[TaskNode[Any]] = []

@@ -118,7 +118,7 @@ def _tell(watch: Watch, top: FrameType) -> None:
         return
     watch.told.add(line)
     task = asyncio.current_task(session.loop)
-    node = getattr(task, "node", None)
+    node = getattr(task, "node", None) if session.calling is None else session.calling
     session.log.warning(
         "%s has blocked the event loop of %s for over %s s; use `await`, self.delegate(...), or a plain `def` body:"
         "\n%s",

@@ -12,7 +12,7 @@ from asyncio import CancelledError
 from collections.abc import Iterable, Iterator
 from typing import Self, TypeVar
 
-from agere.commander import current_node
+from agere.commander import TaskNode, current_node
 from agere.commander.workers import spawn
 from agere.errors import WorkerLimitError
 from agere.utils.closing import shut_socket
@@ -50,7 +50,7 @@ class StoppableStream(Iterator[T]):
         self._finished = False
         self._node = current_node()
         if self._node is not None:
-            self._node.attach_stream(self)
+            TaskNode.attach_stream(self._node, self)
 
     def __next__(self) -> T:
         """Read on.
@@ -110,4 +110,4 @@ class StoppableStream(Iterator[T]):
             with contextlib.suppress(Exception):  # nobody reads it any more
                 close()
         if self._node is not None:
-            self._node.detach_stream(self)
+            TaskNode.detach_stream(self._node, self)

@@ -179,6 +179,7 @@ class TestLeaving:
         assert all(future.cancelled() for future in queued)
 
     def test_stray_tasks_are_cancelled(self) -> None:
+        kept = []
         order = Order()
 
         async def stray() -> None:
@@ -189,9 +190,8 @@ class TestLeaving:
                 order("cancelled")
 
         async def body() -> Any:
-            kept = asyncio.create_task(stray())
+            kept.append(asyncio.create_task(stray()))  # a loop holds its tasks only weakly
             await turns()
-            return [kept]
 
         commander: Commander[Any] = Commander().start()
         commander.submit(body).result(10)
