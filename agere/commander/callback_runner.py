@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 from .affinity import here
 from .callback import BoundCallback
 from .events import CallbackFailed
+from .failures import in_words
 from .future import JobFuture
 from .node import TaskNode
 from .questions import WithdrawnError
 from .tasks import NodeTask
+from .waiting import wrap
 
 if TYPE_CHECKING:
     from .session import Session
@@ -82,7 +84,7 @@ class CallbackRunner:
         try:
             if bound.on_host:
                 delivered = self._session.person.deliver(node, lambda: bound.call(node), even_if_ending=True)
-                return asyncio.wrap_future(delivered, loop=self._loop)
+                return wrap(delivered, self._loop)
             context = node._context_
             in_its_task = asyncio.current_task(self._loop)
             if context is None or (in_its_task is not None and getattr(in_its_task, "node", None) is node):
@@ -130,11 +132,10 @@ class CallbackRunner:
         if isinstance(error, WithdrawnError):
             return  # input() in the callback, and the commander leaves
         self._log.error(
-            "a callback of %s failed in phase %s: %s: %s",
+            "a callback of %s failed in phase %s: %s",
             node._label_(),
             phase,
-            type(error).__name__,
-            error,
+            in_words(error),
             exc_info=error,
             extra=record_extra(node),
         )

@@ -151,3 +151,20 @@ def path(node: TaskNode[Any]) -> str:
         half = SHOWN_PATH // 2
         names[half:-half] = [f"... {len(names) - 2 * half} more ..."]
     return " > ".join(names)
+
+
+def in_words(error: BaseException) -> str:
+    """Any thread. The exception's type and message, for a log; never raises."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001 - somebody's __str__
+        return type(error).__name__
+
+
+def storable(error: BaseException) -> BaseException:
+    """Any thread. ``error``, unless it is one that no Future takes: StopIteration would hang who awaits it."""
+    if not isinstance(error, StopIteration):
+        return error
+    instead = RuntimeError("a function raised StopIteration")
+    instead.__cause__ = error
+    return instead

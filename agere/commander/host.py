@@ -96,7 +96,9 @@ class MainThreadHost(Host):
             call = self._calls.popleft()
             try:
                 call()
-            except Exception:
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException:
                 logger.exception("a call on the host's thread failed")
         while self._questions:
             question = self._questions.popleft()

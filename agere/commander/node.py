@@ -29,6 +29,7 @@ from .refusals import raise_ended, refuse_abandoned, refuse_handler, refuse_job
 from .shadow import shadowable
 from .state import State
 from .submission import Immediate, Submission
+from .waiting import wrap
 from .workers import Ticket
 
 if TYPE_CHECKING:
@@ -373,7 +374,7 @@ class TaskNode(tree.TreeEntry, Generic[T_co]):
             value = fn(*args, **kwargs) if executor is None else executor.submit(fn, *args, **kwargs).result()
             return cast("Awaitable[R]", value)
         pool = session.workers if executor is None else executor
-        return asyncio.wrap_future(pool.submit(fn, *args, **kwargs))
+        return wrap(pool.submit(fn, *args, **kwargs), asyncio.get_running_loop())
 
     def emit(self, value: Any) -> Emission:
         """Any thread. Hand a value to whoever streams this node's Future or an ancestor's.

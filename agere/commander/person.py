@@ -13,6 +13,7 @@ from agere.errors import NobodyAnswersError
 from . import tree
 from .affinity import current_node, here
 from .events import QuestionAnswered, QuestionAsked
+from .failures import storable
 from .host import Host, wait_for_somebody
 from .questions import Question, Questions, WithdrawnError
 from .state import State
@@ -61,8 +62,8 @@ class Person:
             if error is None:
                 future.set_result(value)
                 return
-            future.set_exception(error)
-            if not isinstance(error, Exception):
+            future.set_exception(storable(error))
+            if isinstance(error, SystemExit | KeyboardInterrupt):
                 raise error
 
         self._host.post(run)

@@ -306,10 +306,9 @@ class Scheduler:
             self._session.crash(error)
         elif failures.mark(failure):
             self._log.error(
-                "%s failed: %s: %s",
+                "%s failed: %s",
                 failure.node._label_(),
-                type(error).__name__,
-                error,
+                failures.in_words(error),
                 exc_info=error,
                 extra=record_extra(failure.node),
             )

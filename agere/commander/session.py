@@ -11,11 +11,12 @@ shut; the loop stops, and its thread closes it. Whoever waits, waits on the latc
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures.thread  # noqa: F401 - its exit hook must come before ours: last in, first out
 import contextlib
 import contextvars
 import logging
 import os
+import selectors
+import socket
 import sys
 import threading
 import traceback
@@ -482,6 +483,10 @@ async def _wait(things: Collection[asyncio.Future[Any]], seconds: float) -> tupl
 
 def _new_loop() -> asyncio.AbstractEventLoop:
     try:
+        # A loop that runs out of file descriptors while it is made complains from its finalizer: look first.
+        with selectors.DefaultSelector():
+            for end in socket.socketpair():
+                end.close()
         return asyncio.new_event_loop()
     except OSError as error:
         raise CommanderNotRunError(f"the system refused the commander an event loop ({error})") from error

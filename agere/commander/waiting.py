@@ -6,10 +6,17 @@ platform, and because a fork or a lost wake-up must not turn into a hang.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from time import monotonic
-from typing import Protocol
+from typing import Protocol, TypeVar
+
+from .failures import storable
+
+T = TypeVar("T")
 
 SLICE_SECONDS = 0.25
 
@@ -113,3 +120,32 @@ class Latch:
     ) -> bool:
         """Any thread that may block. False when ``timeout`` (seconds) ran out."""
         return block_until(lambda: self.is_set, self._wakers, timeout, pump, each_slice)
+
+
+def wrap(source: Future[T], loop: asyncio.AbstractEventLoop) -> asyncio.Future[T]:
+    """Loop only. ``asyncio.wrap_future``, which hangs when the source fails with StopIteration."""
+    target: asyncio.Future[T] = loop.create_future()
+
+    def copy() -> None:
+        if target.done():
+            return
+        if source.cancelled():
+            target.cancel()
+            return
+        error = source.exception()
+        if error is None:
+            target.set_result(source.result())
+        else:
+            target.set_exception(storable(error))
+
+    def tell(_: Future[T]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has closed: nobody waits any more
+            loop.call_soon_threadsafe(copy)
+
+    def pass_on_cancel(_: asyncio.Future[T]) -> None:
+        if target.cancelled():
+            source.cancel()
+
+    source.add_done_callback(tell)
+    target.add_done_callback(pass_on_cancel)
+    return target

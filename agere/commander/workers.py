@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from agere.errors import WorkerLimitError
 
 from .affinity import current_node, here
+from .failures import storable
 
 if TYPE_CHECKING:
     from .node import TaskNode
@@ -122,7 +123,7 @@ class WorkerPool(ThreadPoolExecutor):
             try:
                 value = context.run(fn, *args, **kwargs)
             except BaseException as error:  # noqa: BLE001 - it is the Future's to raise
-                future.set_exception(error)
+                future.set_exception(storable(error))
             else:
                 future.set_result(value)
             finally:
