@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from .affinity import here
@@ -15,7 +15,7 @@ from .failures import in_words
 from .future import JobFuture
 from .node import TaskNode
 from .questions import WithdrawnError
-from .tasks import NodeTask
+from .tasks import CallbackTask
 from .waiting import wrap
 
 if TYPE_CHECKING:
@@ -50,8 +50,7 @@ class CallbackRunner:
         if waiting is None:
             then(node)
             return
-        task = NodeTask(waiting, loop=self._loop, name=STEP, context=node._context_)
-        task.node = node
+        task = self._task(node, waiting)
         more.callback_task = task
 
         def done(_: asyncio.Task[Any]) -> None:
@@ -63,6 +62,12 @@ class CallbackRunner:
             then(node)
 
         task.add_done_callback(done, context=self._base_context)
+
+    def _task(self, node: Node, waiting: Coroutine[Any, Any, None]) -> CallbackTask:
+        task = CallbackTask(waiting, loop=self._loop, name=STEP, context=node._context_)
+        task.node = node
+        task.begun = task.stop_at_once = False
+        return task
 
     def call_each(self, node: Node, phases: tuple[str, ...]) -> Any:
         """Call callbacks until one is async; then return a coroutine that goes on from there."""
@@ -104,15 +109,20 @@ class CallbackRunner:
         self, node: Node, phase: str, awaitable: Awaitable[Any], calls: deque[tuple[str, BoundCallback]]
     ) -> None:
         me = asyncio.current_task()
+        if isinstance(me, CallbackTask):
+            me.begin()
         waiting: Awaitable[Any] | None = awaitable
         while True:
             if waiting is not None:
                 try:
                     await waiting
                 except asyncio.CancelledError as error:
-                    if me is not None and me.cancelling():
-                        raise  # somebody asked for it: the node is being terminated, or the commander leaves
-                    self.callback_failed(node, phase, error)
+                    if me is None or not me.cancelling():
+                        self.callback_failed(node, phase, error)
+                    elif isinstance(me, CallbackTask):
+                        me.uncancel()  # the node is terminated, and so is this callback; the next one's turn comes
+                    else:
+                        raise
                 except GeneratorExit as error:
                     if not _runs_in(me):
                         raise  # abandoned, and collected now: nobody runs any more
@@ -146,9 +156,7 @@ class CallbackRunner:
         """The commander's end: run a node's (or the commander's own) callbacks for it."""
         waiting = self.call_each(node, ("at_commander_end",))
         if waiting is not None:
-            task = NodeTask(waiting, loop=self._loop, name=STEP, context=node._context_)
-            task.node = node
-            await asyncio.wait((task,))
+            await asyncio.wait((self._task(node, waiting),))
 
 
 def _runs_in(task: asyncio.Task[Any] | None) -> bool:

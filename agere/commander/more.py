@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .failures import Failure, Rope
     from .lanes import Lane
     from .node import TaskNode
-    from .tasks import NodeTask
+    from .tasks import CallbackTask
 
 
 class Closeable(Protocol):
@@ -66,7 +66,7 @@ class More:
         self.waited_by: dict[int, tuple[TaskNode[Any], int]] = {}  # who waits for it, and how often
         self.gates: dict[Gate, None] = {}
         self.waiting = 0  # waits during which its place in the lane is lent
-        self.callback_task: NodeTask | None = None
+        self.callback_task: CallbackTask | None = None
 
     def for_next_run(self) -> More:
         """A new one, with what outlives a run."""

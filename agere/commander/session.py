@@ -17,9 +17,7 @@ import logging
 import os
 import selectors
 import socket
-import sys
 import threading
-import traceback
 import weakref
 from collections.abc import Callable, Collection, Mapping
 from time import monotonic
@@ -322,9 +320,7 @@ class Session:
             if self.stuck or self.closed:
                 return
             self.stuck = True
-        frame = sys._current_frames().get(self.thread.ident or 0)
-        stack = "" if frame is None else ":\n" + "".join(traceback.format_stack(frame))
-        self.log.error("the loop of %s is stuck and is abandoned%s", self.name, stack)
+        self.log.error("the loop of %s is stuck and is abandoned%s", self.name, stall.stack_of(self.thread.ident or 0))
         for entry in self.mailbox.take_submitted(self.scheduler.admit_from_outside):
             self.terminator.disown(entry)
         self._finished()

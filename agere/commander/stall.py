@@ -1,15 +1,20 @@
 """Reports a loop callback that blocks its loop, once per code line, with its stack.
 
-A sampler thread looks whether a loop is still in the same callback: the frame of ``Handle._run`` is the same object
-as at its last look. That costs the loop nothing, and the sampler some tens of microseconds, eight times a second.
+A sampler thread sends each loop a heartbeat. Only while one stays unanswered does it look at the loop thread's stack:
+the frame of ``Handle._run`` tells one callback that blocks from many that are busy. Looking at the frames of a running
+thread makes frame objects; CPython 3.11 crashes when the garbage collector runs just then and lets the thread go on,
+so the collector is held off meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import sys
 import threading
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
 from types import FrameType
@@ -18,22 +23,32 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .session import Session
 
+LOOKS = 5
+"""Looks per stall time: often enough to see a callback that takes just that long."""
+
 _HERE = str(Path(__file__).parent)
 _ASYNCIO = str(Path(asyncio.__file__).parent)
 _HANDLE_RUN = asyncio.Handle._run.__code__
 
 
 class Watch:
-    """What the sampler remembers of one session."""
+    """What the sampler remembers of one session. ``answered`` is written by the loop, all else by the sampler."""
 
-    __slots__ = ("frame", "session", "since", "told", "told_of_frame")
+    __slots__ = ("answered", "frame", "sent", "sent_at", "session", "since", "told", "told_of_frame")
 
     def __init__(self, session: Session) -> None:
         self.session = session
+        self.sent = 0
+        self.sent_at = 0.0
+        self.answered = 0
         self.frame: FrameType | None = None
         self.since = 0.0
         self.told_of_frame = False
         self.told: set[tuple[str, int]] = set()
+
+    def answer(self, number: int) -> None:
+        """Loop only. The heartbeat has arrived."""
+        self.answered = number
 
 
 class Sampler:
@@ -75,43 +90,71 @@ class Sampler:
                     return
                 watches = list(self._watches.values())
                 self._changed.clear()
-            pause = min(watch.session.stall for watch in watches) / 2
-            frames = sys._current_frames()
             for watch in watches:
-                self._look(watch, frames.get(watch.session.thread.ident or 0))
-            del frames
-            self._changed.wait(pause)
+                self._look(watch)
+            self._changed.wait(min(watch.session.stall for watch in watches) / LOOKS)
 
     @staticmethod
-    def _look(watch: Watch, top: FrameType | None) -> None:
-        session = watch.session
-        frame = _callback_of(top)
-        if frame is None or session.in_input:
+    def _look(watch: Watch) -> None:
+        session, now = watch.session, monotonic()
+        if session.in_input:
             watch.frame = None
-        elif watch.frame is not frame:
+            return
+        if watch.answered == watch.sent:
+            watch.frame = None
+            watch.sent += 1
+            watch.sent_at = now
+            with contextlib.suppress(RuntimeError):  # the loop has closed
+                session.loop.call_soon_threadsafe(watch.answer, watch.sent)
+            return
+        frame = running_callback(session.thread)
+        if frame is None or watch.frame is not frame:
             watch.frame = frame
             watch.told_of_frame = False
-            watch.since = monotonic()
-        elif top is not None and not watch.told_of_frame and monotonic() - watch.since >= session.stall:
+            watch.since = now
+        elif (
+            not watch.told_of_frame and now - watch.sent_at >= session.stall and now - watch.since >= session.stall / 2
+        ):
             watch.told_of_frame = True
-            _tell(watch, top)
+            _tell(watch)
+
+
+@contextlib.contextmanager
+def no_collection() -> Iterator[None]:
+    """Any thread. Hold the garbage collector off."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def stack_of(ident: int) -> str:
+    """Any thread. The stack of the thread with that ``ident``, as text that follows a message; "" if it is gone."""
+    with no_collection():
+        frame = sys._current_frames().get(ident)
+        return "" if frame is None else ":\n" + "".join(traceback.format_stack(frame))
 
 
 def running_callback(thread: threading.Thread) -> FrameType | None:
     """Any thread. What identifies the loop callback that ``thread`` runs now; None between callbacks."""
-    return _callback_of(sys._current_frames().get(thread.ident or 0))
+    with no_collection():
+        frame = sys._current_frames().get(thread.ident or 0)
+        while frame is not None and frame.f_code is not _HANDLE_RUN:
+            frame = frame.f_back
+        return frame
 
 
-def _callback_of(top: FrameType | None) -> FrameType | None:
-    frame = top
-    while frame is not None and frame.f_code is not _HANDLE_RUN:
-        frame = frame.f_back
-    return frame
-
-
-def _tell(watch: Watch, top: FrameType) -> None:
+def _tell(watch: Watch) -> None:
     session = watch.session
-    stack = _inside_callback(top)
+    with no_collection():
+        top = sys._current_frames().get(session.thread.ident or 0)
+        if top is None:
+            return
+        stack = _inside_callback(top)
+        del top
     at = next((entry for entry in reversed(stack) if not entry.filename.startswith(_HERE)), stack[-1])
     line = (at.filename, at.lineno or 0)
     if line in watch.told:

@@ -29,6 +29,27 @@ class LanedTask(NodeTask):
     entered: bool
 
 
+class CallbackTask(NodeTask):
+    """Async callbacks of a node at work. Cancelled before its first step, it would skip those that it was made for."""
+
+    __slots__ = ("begun", "stop_at_once")
+    begun: bool
+    stop_at_once: bool
+
+    def stop(self) -> None:
+        """Loop only. Cancel the callback that runs; those after it run all the same."""
+        if self.begun:
+            self.cancel()
+        else:
+            self.stop_at_once = True
+
+    def begin(self) -> None:
+        """Its first step."""
+        self.begun = True
+        if self.stop_at_once:
+            self.cancel()
+
+
 def node_task_factory(
     loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any] | Generator[Any, None, Any], **kwargs: Any
 ) -> NodeTask:

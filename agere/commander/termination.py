@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import io
 import logging
-import sys
-import traceback
 from typing import TYPE_CHECKING, Any
 
 from . import tree
 from .callback_runner import record_extra
 from .node import TaskNode
+from .stall import stack_of
 from .state import State
-from .tasks import NodeTask
+from .tasks import CallbackTask, NodeTask
 from .tree import ACTIVE, CLOSING, ENDED, ENDING, NEW, QUEUED
 from .workers import Ticket
 
@@ -88,7 +87,7 @@ class Terminator:
             for gate in list(more.gates):
                 gate.abort()
             if more.callback_task is not None:
-                more.callback_task.cancel()
+                more.callback_task.stop()
 
     def abandon(self, root: Node, force: bool) -> None:
         """The grace period is over: end what is left, telling where it hangs.
@@ -126,7 +125,10 @@ class Terminator:
             if node._context_ is not None:
                 node._context_ = node._context_.copy()  # its thread is inside the other one; callbacks need one too
             return
-        hanging.cancel()
+        if isinstance(hanging, CallbackTask):
+            hanging.stop()
+        else:
+            hanging.cancel()
         self._session.abandoned.add(hanging)
         more = node._extra_
         if more is not None:
@@ -166,10 +168,7 @@ def close_streams(node: Node, log: logging.Logger) -> None:
 def where(body: NodeTask | Ticket) -> str:
     """Where a body hangs, as text."""
     if isinstance(body, Ticket):
-        frame = sys._current_frames().get(body.thread)
-        if frame is None:
-            return ""
-        return ":\n" + "".join(traceback.format_stack(frame))
+        return stack_of(body.thread)
     text = io.StringIO()
     body.print_stack(file=text)
     return ":\n" + text.getvalue()
