@@ -1,0 +1,1 @@
+"""How fast Agere is, measured against a floor in the same run: ``python -m benchmarks --help``."""

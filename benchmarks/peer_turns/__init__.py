@@ -1,0 +1,1 @@
+"""The tool turn of ``workloads/turn.py`` in other libraries, each in an environment of its own (see ``peers.py``)."""
