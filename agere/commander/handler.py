@@ -52,7 +52,7 @@ class HandlerCoroutine(TaskNode[T]):
     _kind_ = "handler"
     _spec_: HandlerSpec
     _args_: tuple[Any, ...]
-    _kwargs_: dict[str, Any]
+    _kwargs_: dict[str, Any] | None
 
     def __await__(self) -> Generator[Any, None, T]:
         if here.on_loop:
@@ -86,13 +86,14 @@ class HandlerCoroutine(TaskNode[T]):
 
     def _call_body_(self) -> Any:
         spec = self._spec_
+        kwargs = self._kwargs_
         # The node is put among the arguments only now: kept there, it would make a cycle for the collector.
-        if spec.reserved is None:
-            return spec.fn(*self._args_, **self._kwargs_)
         if spec.reserved == 0:
-            return spec.fn(self, *self._args_, **self._kwargs_)
+            return spec.fn(self, *self._args_, **kwargs) if kwargs else spec.fn(self, *self._args_)
+        if spec.reserved is None:
+            return spec.fn(*self._args_, **(kwargs or {}))
         owner, *args = self._args_
-        return spec.fn(owner, self, *args, **self._kwargs_)
+        return spec.fn(owner, self, *args, **(kwargs or {}))
 
 
 def make_handler(spec: HandlerSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> HandlerCoroutine[Any]:
@@ -101,7 +102,7 @@ def make_handler(spec: HandlerSpec, args: tuple[Any, ...], kwargs: dict[str, Any
     node: HandlerCoroutine[Any] = HandlerCoroutine.__new__(HandlerCoroutine)
     node._spec_ = spec
     node._args_ = args
-    node._kwargs_ = kwargs
+    node._kwargs_ = kwargs or None
     for value in args:
         if isinstance(value, Callback):
             node.add_callback(value)

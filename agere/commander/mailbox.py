@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -47,6 +48,7 @@ class Mailbox:
         self._on_empty = on_empty
         self._on_error = on_error
         self._queue: janus.Queue[list[Item]] = janus.Queue()
+        self._context = contextvars.Context()  # of the drains: that of whoever happens to wake us has no business there
         self._lock = threading.Lock()
         self._batch: list[Item] | None = None  # the open batch, still filled by submitters
         self._state = OPEN
@@ -151,7 +153,7 @@ class Mailbox:
     def _announce(self, batch: list[Item]) -> None:
         try:
             self._queue.sync_q.put_nowait(batch)
-            self._loop.call_soon_threadsafe(self._drain)
+            self._loop.call_soon_threadsafe(self._drain, context=self._context)
         except (janus.SyncQueueShutDown, RuntimeError):
             pass  # the session has just ended, and has taken the batch by itself
 

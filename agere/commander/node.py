@@ -9,6 +9,7 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Executor, Future
 from contextvars import Context, copy_context
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar, cast, overload
 
 from agere.errors import (
@@ -515,8 +516,10 @@ class TaskNode(tree.TreeEntry, Generic[T_co]):
         return session
 
     def _session_for_work_(self) -> Session:
-        refuse_abandoned()
-        return self._running_session_()
+        if here.ticket is not None:
+            refuse_abandoned()
+        session = self._session_
+        return self._running_session_() if session is None else session
 
     def _claim_(self, session: Session, context: Context) -> _Outcome | None:
         """Any thread. Begin a new run, as its only owner; None if the node is queued or running.
@@ -555,18 +558,23 @@ class TaskNode(tree.TreeEntry, Generic[T_co]):
         self, node: TaskNode[R], parent: TaskNode[Any] | None, lane: object, wants_future: bool = False
     ) -> JobFuture[R] | None:
         """Any thread. Take ``node`` into the tree, or raise. Gives its Future if it had to be made now."""
-        target = self if parent is None else parent
-        if not isinstance(target, TaskNode):
-            raise TypeError(f"parent is a node of a running commander, not {target!r}")
-        session = target._session_for_work_()
-        session.refuse_in_fork()
+        target = self
+        if parent is not None:
+            if not isinstance(parent, TaskNode):
+                raise TypeError(f"parent is a node of a running commander, not {parent!r}")
+            target = parent
+        session = target._session_
+        on_loop = session is not None and session.loop_thread == get_ident()
+        if session is None or not on_loop:
+            session = target._session_for_work_()
+            session.refuse_in_fork()
         before = node._claim_(session, copy_context())
         if before is None:
             raise NodeActiveError(
                 f"{node._describe_()} is queued or running; it can be submitted again once it has ended"
             )
         try:
-            if here.on_loop and here.session is session:
+            if on_loop:
                 future = None
                 if wants_future:
                     node._future_ = future = JobFuture(node, session)

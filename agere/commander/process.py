@@ -50,6 +50,7 @@ def _after_fork_in_child() -> None:
     _lock = threading.Lock()
     for session in sessions:
         session.forked = True
+        session.loop_thread = 0
         session.closed = True
         session.mailbox.reset_after_fork()
     here.session = here.node = here.ticket = None

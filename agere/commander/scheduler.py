@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import CancelledError
 from time import monotonic
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from agere.errors import NodeActiveError, WorkerLimitError
@@ -32,7 +33,7 @@ from .job import Job
 from .lanes import DefaultLane, Lane
 from .node import TaskNode
 from .questions import WithdrawnError
-from .state import State
+from .state import COMPLETED, TERMINATED, State
 from .successors import Successors
 from .tasks import LanedTask, NodeTask
 from .termination import close_streams
@@ -67,6 +68,7 @@ class Scheduler:
         self.default_lane = DefaultLane(self._start)
         self._ready: deque[Node] = deque()
         self._settling = False
+        self._on_body_done = self._body_done  # one bound method for all tasks
 
     # -- taking work in
 
@@ -82,13 +84,14 @@ class Scheduler:
         if node._phase_ != QUEUED:  # cancelled on its way here
             self.ended(node)
             self.release(node)
-        elif lane is None:
-            if node._kind_ == "job":
-                self.default_lane.put(node)
-            else:
-                self._start(node)
-        else:
+        elif lane is not None:
             self._lane(lane).put(node)
+        elif node._kind_ == "job":
+            self.default_lane.put(node)
+        elif more is None and node._runs_on_loop_():
+            self._start_plain(node)
+        else:
+            self._start(node)
 
     def admit_from_outside(self, node: Node, target: Node, lane: Any) -> None:
         """The same for what came through the mailbox: the parent may have ended meanwhile."""
@@ -104,7 +107,7 @@ class Scheduler:
         if node._phase_ == ENDED:
             more = node._extra_
             rope = None if more is None else more.rope
-            future._settle(node._value_, rope, node._state_ is State.TERMINATED)
+            future._settle(node._value_, rope, node._state_ is TERMINATED)
         else:
             node._future_ = future
 
@@ -147,13 +150,17 @@ class Scheduler:
         elif has_callback:
             self._run_task(node, self._body(node, True))
         else:
-            self._begin(node)
-            try:
-                coro = node._call_body_()
-            except Exception as error:  # noqa: BLE001 - the body's own
-                self._loop.call_soon(self._body_failed, node, error, context=self._base_context)
-                return
-            self._run_task(node, coro)
+            self._start_plain(node)
+
+    def _start_plain(self, node: Node) -> None:
+        """A handler on the loop, without start callbacks: most nodes are such."""
+        self._begin(node)
+        try:
+            coro = node._call_body_()
+        except Exception as error:  # noqa: BLE001 - the body's own
+            self._loop.call_soon(self._body_failed, node, error, context=self._base_context)
+            return
+        self._run_task(node, coro)
 
     def _begin(self, node: Node) -> None:
         node._phase_ = ACTIVE
@@ -162,12 +169,12 @@ class Scheduler:
             self._listeners.publish(NodeStarted(node, node._parent_of_()))
 
     def _run_task(self, node: Node, coro: Any) -> None:
-        if not inspect.iscoroutine(coro):
+        if coro.__class__ is not CoroutineType and not inspect.iscoroutine(coro):
             coro = _as_coroutine(coro)
         # The user's coroutine itself is the task's: a wrapper would cost each node a second coroutine.
         node._body_ = task = NodeTask(coro, loop=self._loop, name=STEP, context=node._context_)
         task.node = node
-        task.add_done_callback(self._body_done, context=self._base_context)
+        task.add_done_callback(self._on_body_done, context=self._base_context)
 
     def _run_laned(self, node: Node, has_callback: bool) -> None:
         """Schedule a job of the default lane; it takes its turn at its first step."""
@@ -176,7 +183,7 @@ class Scheduler:
         task.node = node
         task.entered = False
         self.default_lane.scheduled()
-        task.add_done_callback(self._body_done, context=self._base_context)
+        task.add_done_callback(self._on_body_done, context=self._base_context)
 
     async def _laned_body(self, node: Node, has_callback: bool) -> Any:
         lane = self.default_lane
@@ -187,12 +194,19 @@ class Scheduler:
         try:
             if turn is not None:
                 await turn
-            value = await self._body(node, has_callback)
+            if has_callback:
+                value = await self._body(node, True)
+            else:
+                self._begin(node)
+                value = node._call_body_()
+                if inspect.iscoroutine(value):
+                    value = await value
         finally:
             lane.leave(node)
         plain = node._extra_ is None and node._phase_ == ACTIVE and not isinstance(value, HandlerCoroutine)
-        if plain and node._body_ is task:
+        if plain and isinstance(task, LanedTask) and node._body_ is task:
             # Nothing but the count is left to do. Done here, it saves a turn of the loop, with its select().
+            task.remove_done_callback(self._on_body_done)
             node._value_ = value
             self.body_over(node)
         return value
@@ -240,7 +254,16 @@ class Scheduler:
         except BaseException as error:  # noqa: BLE001 - the body's own
             self._body_failed(node, error)
         else:
-            self._body_returned(node, value)
+            if node._extra_ is None and node._phase_ == ACTIVE and not isinstance(value, HandlerCoroutine):
+                # The usual end, in short: see ``body_over``.
+                node._body_ = None
+                node._value_ = value
+                node._state_ = COMPLETED
+                node._pending_ -= 1
+                if node._pending_ == 0:
+                    self.conclude(node)
+            else:
+                self._body_returned(node, value)
 
     def worker_done(self, ticket: Ticket, value: Any, error: BaseException | None) -> None:
         """A plain ``def`` body has ended; its report came through the mailbox, behind all that it had submitted."""
@@ -273,7 +296,7 @@ class Scheduler:
         node._body_ = None
         if node._extra_ is None and node._phase_ == ACTIVE:
             # The usual end, in short: no callbacks, no lane, nobody waits; a failure would have left its record.
-            node._state_ = State.COMPLETED
+            node._state_ = COMPLETED
             node._pending_ -= 1
             if node._pending_ == 0:
                 self.conclude(node)
@@ -351,9 +374,9 @@ class Scheduler:
         """Returns the node whose tail this one was, if that has ended by it."""
         if node._state_ is None:
             if node._phase_ == CLOSING:
-                node._state_ = State.TERMINATED
+                node._state_ = TERMINATED
             else:
-                node._state_ = State.COMPLETED if node._error_ is None else State.EXCEPTION
+                node._state_ = COMPLETED if node._error_ is None else State.EXCEPTION
         more = node._extra_
         if more is None:
             return None
@@ -373,8 +396,8 @@ class Scheduler:
             self.callbacks.call_then(owner, ("at_exception",), self._tail_failure_told)
             return None
         if owner._phase_ != CLOSING:
-            if node._state_ is State.TERMINATED:
-                owner._state_ = State.TERMINATED
+            if node._state_ is TERMINATED:
+                owner._state_ = TERMINATED
             else:
                 owner._value_ = node._value_
         return owner
@@ -389,12 +412,15 @@ class Scheduler:
         """One thing less keeps the node from completing: its body, a child, or a held place."""
         node._pending_ -= 1
         if node._pending_ == 0:
-            if node._parent_ is None:
-                self._session.on_idle()
-                return
-            self._ready.append(node)
-            if not self._settling:
-                self._settle()
+            self._childless(node)
+
+    def _childless(self, node: Node) -> None:
+        if node._parent_ is None:
+            self._session.on_idle()
+            return
+        self._ready.append(node)
+        if not self._settling:
+            self._settle()
 
     def _settle(self) -> None:
         self._settling = True
@@ -409,12 +435,12 @@ class Scheduler:
         if node._state_ is None:  # it lost its tail, or never had a body
             self.ended(node)
         if node._phase_ == CLOSING:
-            node._state_ = State.TERMINATED
+            node._state_ = TERMINATED
         node._phase_ = ENDING
         more = node._extra_
         if more is None or more.callback is None:
             self.conclude(node)
-        elif node._state_ is State.TERMINATED:
+        elif node._state_ is TERMINATED:
             self.callbacks.call_then(node, ("at_terminate",), self.conclude)
         else:
             self.callbacks.call_then(node, (_end_phase(node),), self.conclude)
@@ -431,7 +457,7 @@ class Scheduler:
         if more is not None:
             if more.streams:
                 close_streams(node, self._log)
-            if more.edges is not None and state is State.COMPLETED:
+            if more.edges is not None and state is COMPLETED:
                 self._successors.fire(node)
             if more.rope is not None:
                 more.rope = rope = failures.prune(more.rope)
@@ -451,10 +477,12 @@ class Scheduler:
                 above = parent._more_()  # type: ignore[attr-defined]
                 above.rope = failures.join(above.rope, rope)
         if future is not None:
-            future._settle(value, rope, state is State.TERMINATED)
+            future._settle(value, rope, state is TERMINATED)
         if reruns:
             self._successors.run_again(node, reruns)
-        self.release(parent)  # type: ignore[arg-type]
+        parent._pending_ -= 1
+        if parent._pending_ == 0:
+            self._childless(parent)  # type: ignore[arg-type]
 
     # -- emissions
 

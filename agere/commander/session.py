@@ -85,6 +85,8 @@ class Session:
         self.log = logger
         self.listeners = listeners
         self.pid = os.getpid()
+        self.loop_thread = 0
+        """The ident of the loop's thread while it runs: the quickest way to see whether one is on it."""
         self.forked = False
         self.closed = False
         self.leaving = False
@@ -413,6 +415,7 @@ class Session:
 
     def _main(self) -> None:
         here.session, here.on_loop = self, True
+        self.loop_thread = threading.get_ident()
         asyncio.set_event_loop(self.loop)
         self.loop.call_soon(self.on_idle, context=self.base_context)
         try:
@@ -430,6 +433,7 @@ class Session:
                 self.loop.close()
             asyncio.set_event_loop(None)
             here.session, here.on_loop = None, False
+            self.loop_thread = 0  # idents are given out again
             self._finished()
 
     def _finished(self) -> None:
