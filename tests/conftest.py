@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import logging
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -30,6 +31,9 @@ track_loops()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # So it is in the background of a shell without job control; our children would be deaf to Ctrl-C as well.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line(
         "markers", "leaves(*kinds): the test may leave such things behind: threads, loops, tasks, fds; say why"
     )
