@@ -120,17 +120,22 @@ def interleave(ours: Probe, beside: Probe, pairs: int, warm_up: bool = True) -> 
         pairs: how often.
         warm_up: run each side once before, uncounted: first runs pay for imports and specialization.
     """
+    return Pairs(*rounds((ours, beside), pairs, warm_up))
+
+
+def rounds(probes: Sequence[Probe], count: int, warm_up: bool = True) -> list[list[float]]:
+    """Measure each probe once in every round, in changing order; the results by probe."""
     if warm_up:
-        ours()
-        beside()
-    results: dict[Probe, list[float]] = {ours: [], beside: []}
-    order = [ours, beside]
-    for _ in range(pairs):
-        for probe in order:
+        for probe in probes:
+            probe()
+    results: list[list[float]] = [[] for _ in probes]
+    order = list(range(len(probes)))
+    for _ in range(count):
+        for index in order:
             gc.collect()
-            results[probe].append(probe())
+            results[index].append(probes[index]())
         order.reverse()
-    return Pairs(results[ours], results[beside])
+    return results
 
 
 def lone(name: str, figures: Sequence[float], unit: str, goal: float | None, **notes: Any) -> Case:

@@ -241,7 +241,7 @@ def wait_in_worker(
     timeout: float | None,
     channel: Channel | None = None,
 ) -> bool:
-    """A worker thread of ``session`` that works for ``node``. Block until the job (or an item) is there.
+    """A thread that works for ``node``: a worker, or the host's. Block until the job (or an item) is there.
 
     Returns:
         False when the time ran out.
@@ -257,10 +257,15 @@ def wait_in_worker(
     def over() -> bool:
         return wait.done
 
-    in_time = block_until(over, wait.wakers, timeout, None, future._look_around)
+    pump = session.pump_for_this_thread()
+    try:
+        in_time = block_until(over, wait.wakers, timeout, pump, future._look_around)
+    except BaseException:  # Ctrl-C on the host's thread, or a fork
+        session.mailbox.report(wait.end)
+        raise
     if not in_time:
         session.mailbox.report(wait.end)
-        block_until(over, wait.wakers, None, None, future._look_around)
+        block_until(over, wait.wakers, None, pump, future._look_around)
         if channel is None:
             in_time = future.done()
     if wait.error is not None:

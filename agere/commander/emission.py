@@ -204,10 +204,10 @@ class JobStream:
     def _block(self) -> None:
         channel, future = self._channel, self._future
         node = here.node
-        if node is not None and here.session is not None:
+        if node is not None and node._session_ is not None:
             from .awaiting import wait_in_worker
 
-            wait_in_worker(here.session, node, future, None, channel)
+            wait_in_worker(node._session_, node, future, None, channel)
             return
         block_until(
             lambda: bool(channel.items) or channel.finished,

@@ -247,10 +247,10 @@ class JobFuture(Future[T]):
         if here.session is not None:
             refuse_on_loop("result()", "use `await future` there, or a plain `def` body")
         node = here.node
-        if node is not None and here.session is not None:
+        if node is not None and node._session_ is not None:
             from .awaiting import wait_in_worker
 
-            if not wait_in_worker(here.session, node, self, timeout):
+            if not wait_in_worker(node._session_, node, self, timeout):
                 raise TimeoutError(f"{self.node._describe_()} has not completed within {timeout} s")
             return
         pump = session.pump_for_this_thread()

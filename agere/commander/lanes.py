@@ -175,8 +175,15 @@ class DefaultLane(Lane):
     def _start_leading_defs(self) -> None:
         queue = self._queue
         while queue and not self._parked and not self._ahead:
-            if queue[0]._phase_ == tree.QUEUED and queue[0]._runs_on_loop_():
+            if queue[0]._phase_ == tree.QUEUED and _waits_for_its_turn(queue[0]):
                 return
             node = queue.popleft()
             if node._phase_ == tree.QUEUED:
                 self._start(node)
+
+
+def _waits_for_its_turn(node: TaskNode[Any]) -> bool:
+    try:
+        return node._runs_on_loop_()
+    except Exception:  # noqa: BLE001 - starting it will tell
+        return False

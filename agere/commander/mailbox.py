@@ -190,5 +190,5 @@ class Mailbox:
         fn, args = item
         try:
             fn(*args)
-        except Exception as error:  # noqa: BLE001 - one item's failure must not take the others along
+        except BaseException as error:  # noqa: BLE001 - one item's failure must not take the others along
             self._on_error(error)

@@ -88,8 +88,6 @@ class Scheduler:
             self._lane(lane).put(node)
         elif node._kind_ == "job":
             self.default_lane.put(node)
-        elif more is None and node._runs_on_loop_():
-            self._start_plain(node)
         else:
             self._start(node)
 
@@ -136,7 +134,13 @@ class Scheduler:
         """The node's turn has come."""
         more = node._extra_
         has_callback = more is not None and more.callback is not None and bool(more.callback.get(_start_phase(node)))
-        if not node._runs_on_loop_():
+        try:
+            on_loop = node._runs_on_loop_()
+        except Exception as error:  # noqa: BLE001 - its class has changed since it was checked
+            self._begin(node)
+            self._loop.call_soon(self._body_failed, node, error, context=self._base_context)
+            return
+        if not on_loop:
             if has_callback:
                 self._run_task(node, self._before_worker(node))
             else:

@@ -34,7 +34,7 @@ class Successors:
                 following = edge.follow(node, node._value_)
                 if following is not None:
                     self._run_successor(node, following[0], following[1])
-            except Exception as error:  # noqa: BLE001 - told, and the node goes on ending
+            except BaseException as error:  # noqa: BLE001 - told, and the node goes on ending
                 self._log.error("an edge of %s failed; its path ends here", node._label_(), exc_info=error)
 
     def _run_successor(self, node: Node, target: Node, data: Any) -> None:
@@ -61,7 +61,7 @@ class Successors:
             if parent._phase_ == ACTIVE:
                 try:
                     started = self._claim_and_bind(node, context, data)
-                except Exception as error:  # noqa: BLE001 - told; the path ends here
+                except BaseException as error:  # noqa: BLE001 - told; the path ends here
                     self._log.error("an edge into %s failed; its path ends here", node._label_(), exc_info=error)
                 else:
                     if not started:

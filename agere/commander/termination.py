@@ -161,7 +161,11 @@ def close_streams(node: Node, log: logging.Logger) -> None:
             node._session_.stream_closed(node)
         try:
             stream.close()
-        except Exception as error:
+        except (SystemExit, KeyboardInterrupt) as error:
+            if node._session_ is None:
+                raise
+            node._session_.crash(error)
+        except BaseException as error:  # noqa: BLE001 - told, and the node goes on ending
             log.error("closing a stream of %s failed", node._label_(), exc_info=error)
 
 

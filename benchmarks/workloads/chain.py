@@ -91,7 +91,7 @@ KINDS: dict[str, Top] = {"jobs": Link, "awaiting handlers": link}
 
 
 def run(size: Size) -> list[Case]:
-    times = min(20, size.deep // size.shallow)
+    times = min(10, size.deep // size.shallow)
     cases: list[Case] = []
     for kind, top in KINDS.items():
         for what, measure in (("", run_through), ("closing ", close)):
@@ -110,5 +110,5 @@ WORKLOAD = Workload(
     about="100k jobs, or handlers that await the next, each the child of the last; run to the end, or closed",
     beside="itself at 1k (flat but for garbage collection: the goal that the tree has)",
     run=run,
-    sizes={FULL: Size(100_000, 1_000, 3), QUICK: Size(20_000, 1_000, 1), TINY: Size(100, 20, 1)},
+    sizes={FULL: Size(100_000, 1_000, 2), QUICK: Size(20_000, 1_000, 1), TINY: Size(100, 20, 1)},
 )

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from agere.utils.dispatcher import async_dispatcher_tools_call_for_openai
-from benchmarks.measure import MICRO, Case, Pairs, interleave, quartiles
+from benchmarks.measure import MICRO, Case, Pairs, rounds
 from benchmarks.workload import FULL, QUICK, TINY, Workload
 
 if TYPE_CHECKING:
@@ -54,40 +53,31 @@ def make(kind: str, characters: int) -> Answer:
     return Answer(chunks, text, arguments)
 
 
-@contextmanager
-def made_for_good(kind: str, characters: int) -> Iterator[Answer]:
-    """An answer that the garbage collector never looks at: its million objects are not what is measured."""
-    gc.disable()
-    try:
-        answer = make(kind, characters)
-        gc.collect()
-        gc.freeze()
-        gc.enable()
-        yield answer
-    finally:
-        gc.enable()
-        gc.unfreeze()
-
-
 def opening_chunk() -> ChatCompletionChunk:
     """The chunk that names the function."""
     function = {"name": "get_weather", "arguments": ""}
     return _chunk({"index": 0, "id": "call_0", "type": "function", "function": function})
 
 
-def fragment_chunks(pieces: Iterable[str]) -> Iterator[ChatCompletionChunk]:
-    """For each fragment a chunk as the openai client makes it, by copies: parsing takes it 100 times as long."""
+def fragment_chunks(pieces: Sequence[str]) -> list[ChatCompletionChunk]:
+    """For each fragment a chunk as the openai client makes it.
+
+    Equal fragments share one: a megabyte of chunks would fill the memory with what a stream throws away at once, and
+    measure its caches.
+    """
     chunk = _chunk({"index": 0, "function": {"arguments": ""}})
     choice = chunk.choices[0]
     delta = choice.delta
     assert delta.tool_calls is not None
     call = delta.tool_calls[0]
     assert call.function is not None
-    for piece in pieces:
+    made: dict[str, ChatCompletionChunk] = {}
+    for piece in set(pieces):
         function = call.function.model_copy(update={"arguments": piece})
         calls = [call.model_copy(update={"function": function})]
         choices = [choice.model_copy(update={"delta": delta.model_copy(update={"tool_calls": calls})})]
-        yield chunk.model_copy(update={"choices": choices})
+        made[piece] = chunk.model_copy(update={"choices": choices})
+    return [made[piece] for piece in pieces]
 
 
 def _chunk(call: dict[str, Any]) -> ChatCompletionChunk:
@@ -129,35 +119,33 @@ async def join_and_parse(answer: Answer) -> float:
 
 
 def run(size: Size) -> list[Case]:
+    least, most = min(size.pairs), max(size.pairs)
     cases: list[Case] = []
     for kind, goal in (("with to_user", 2.2), ("without to_user", 2.2), ("escapes", 4.4)):
-        measured: dict[int, Pairs] = {}
+        short = make(kind, least)
         for characters, pairs in size.pairs.items():
-            with made_for_good(kind, characters) as answer:
-                fragments = len(answer.chunks)
-                seconds = interleave(
-                    lambda answer=answer: asyncio.run(split(answer)),  # type: ignore[misc]
-                    lambda answer=answer: asyncio.run(join_and_parse(answer)),  # type: ignore[misc]
-                    pairs,
-                )
-                del answer
-            each = measured[characters] = Pairs(
-                [one / fragments for one in seconds.ours], [one / fragments for one in seconds.beside]
-            )
-            cases.append(each.ratio(f"{characters // 1000:,} KB, {kind}", goal, MICRO, "us/fragment"))
-        cases.append(_growth(measured, kind))
+            answer = make(kind, characters)
+            probes = [partial(each_fragment, split, answer), partial(each_fragment, join_and_parse, answer)]
+            if characters == most:
+                probes.append(partial(several, split, short))
+            ours, beside, *small = rounds(probes, pairs)
+            each = Pairs(ours, beside)
+            cases.append(each.ratio(f"{_size(characters)}, {kind}", goal, MICRO, "us/fragment"))
+        growth = Pairs(ours, small[0])
+        cases.append(growth.ratio(f"{_size(least)} to {_size(most)}, {kind}", 1.3, MICRO, "us/fragment"))
     return cases
 
 
-def _growth(measured: dict[int, Pairs], kind: str) -> Case:
-    least, most = min(measured), max(measured)
-    small = median(measured[least].ours)
-    each = [one / small for one in measured[most].ours]
-    low, high = quartiles(each)
-    case = Pairs(measured[most].ours, [small] * len(each)).ratio(
-        f"{least // 1000:,} KB to {most // 1000:,} KB, {kind}", 1.3, MICRO, "us/fragment"
-    )
-    return replace(case, low=low, high=high)
+def each_fragment(measure: Callable[[Answer], Coroutine[Any, Any, float]], answer: Answer) -> float:
+    return asyncio.run(measure(answer)) / len(answer.chunks)
+
+
+def several(measure: Callable[[Answer], Coroutine[Any, Any, float]], answer: Answer) -> float:
+    return median(each_fragment(measure, answer) for _ in range(9))
+
+
+def _size(characters: int) -> str:
+    return "1 MB" if characters == 1_000_000 else f"{characters // 1000} KB"
 
 
 WORKLOAD = Workload(
@@ -166,7 +154,7 @@ WORKLOAD = Workload(
     beside="joining the fragments and parsing once; itself at 10 KB",
     run=run,
     sizes={
-        FULL: Size({10_000: 31, 1_000_000: 5}),
+        FULL: Size({10_000: 31, 1_000_000: 9}),
         QUICK: Size({10_000: 7, 1_000_000: 1}),
         TINY: Size({1_000: 1, 4_000: 1}),
     },

@@ -85,5 +85,5 @@ WORKLOAD = Workload(
     about="trivial Jobs from 1, 4, 16 threads, each made, submitted and with its Future, until all have run",
     beside="asyncio.run_coroutine_threadsafe",
     run=run,
-    sizes={FULL: Size(20_000, (1, 4, 16), 11), QUICK: Size(4_000, (1, 4, 16), 3), TINY: Size(40, (1, 4), 1)},
+    sizes={FULL: Size(20_000, (1, 4, 16), 9), QUICK: Size(4_000, (1, 4, 16), 3), TINY: Size(40, (1, 4), 1)},
 )

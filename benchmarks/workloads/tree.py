@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-import statistics
 import time
 from dataclasses import dataclass
+from functools import partial
+from statistics import fmean
 
 from agere import Commander, Job, handler, tasker
 from agere.commander import TaskNode
-from benchmarks.measure import MICRO, Case, Pairs, interleave, quartiles
+from benchmarks.measure import MICRO, Case, Pairs, Probe, rounds
 from benchmarks.workload import FULL, QUICK, TINY, Workload
 
 Event = asyncio.Future[None]
@@ -87,41 +88,19 @@ async def _let_all_start() -> None:
 
 
 def run(size: Size) -> list[Case]:
+    least, most = min(size.pairs), max(size.pairs)
     cases: list[Case] = []
     for shuffled in (False, True):
         order = "random order" if shuffled else "in order"
-        measured: dict[int, Pairs] = {}
         for count, pairs in size.pairs.items():
-            measured[count] = interleave(
-                lambda count=count, shuffled=shuffled: ours(count, shuffled),  # type: ignore[misc]
-                lambda count=count, shuffled=shuffled: floor(count, shuffled),  # type: ignore[misc]
-                pairs,
-                warm_up=count < 10_000,
-            )
-            cases.append(measured[count].ratio(f"{count:,} {order}", 1.6, MICRO / count, "us/handler"))
-        cases.append(_growth(measured, order))
+            probes: list[Probe] = [partial(ours, count, shuffled), partial(floor, count, shuffled)]
+            if count == most:
+                probes.append(lambda shuffled=shuffled: fmean(ours(least, shuffled) for _ in range(9)))  # type: ignore[misc]
+            big, beside, *small = rounds(probes, pairs, warm_up=count < 10_000)
+            cases.append(Pairs(big, beside).ratio(f"{count:,} {order}", 1.6, MICRO / count, "us/handler"))
+        grown = Pairs([seconds / most for seconds in big], [seconds / least for seconds in small[0]])
+        cases.append(grown.ratio(f"{least:,} to {most:,} {order}", 2.5, MICRO, "us/handler"))
     return cases
-
-
-def _growth(measured: dict[int, Pairs], order: str) -> Case:
-    least, most = min(measured), max(measured)
-    small = statistics.median(measured[least].ours) / least
-    each = [seconds / most / small for seconds in measured[most].ours]
-    low, high = quartiles(each)
-    floor_growth = statistics.median(measured[most].beside) / most / (statistics.median(measured[least].beside) / least)
-    return Case(
-        name=f"{least:,} to {most:,} {order}",
-        figure=statistics.median(each),
-        unit="x",
-        goal=2.5,
-        low=low,
-        high=high,
-        ours=statistics.median(each) * small * MICRO,
-        beside=small * MICRO,
-        per="us/handler",
-        pairs=len(each),
-        notes={"floor_grows": round(floor_growth, 2)},
-    )
 
 
 WORKLOAD = Workload(
@@ -130,7 +109,7 @@ WORKLOAD = Workload(
     beside="asyncio.TaskGroup; itself at 1k",
     run=run,
     sizes={
-        FULL: Size({1_000: 15, 20_000: 9, 100_000: 5}),
+        FULL: Size({1_000: 21, 20_000: 5, 100_000: 3}),
         QUICK: Size({1_000: 5, 20_000: 2}),
         TINY: Size({10: 1, 40: 1}),
     },

@@ -165,7 +165,7 @@ class TestStartAndExit:
         assert commander.run(work) == "out"
         commander.__agere_listeners__.flush(5)
         unsubscribe()
-        assert order.items[-1] == "after exit"
+        order.wait_for("after exit")
         if form != "from_to_thread":  # there it is the thread that asks: the body is no longer in a step
             assert State.COMPLETED in states
             assert State.TERMINATED not in states

@@ -209,11 +209,12 @@ class TestNamedLanes:
 
         async def on_loop() -> None:
             with most:
-                await turns(3)
+                while most.most < width:  # the others come too: the width is used
+                    await turns(1)
 
         def in_worker() -> None:
             with most:
-                full.wait(10)  # the others come too: the width is used
+                full.wait(10)
 
         with Commander(lanes={"llm": width}) as commander:
             futures = [commander.submit(on_loop if kind == "async" else in_worker, lane="llm") for _ in range(12)]

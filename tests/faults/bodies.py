@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import threading
+import time
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from typing import Any
@@ -16,7 +19,7 @@ from agere.errors import NodeTerminatedError
 from .child import notes
 from .ledger import FINAL, PATIENCE_SECONDS, Ledger
 from .scenario import Scenario
-from .stage import BODIES, ENDERS, FAULTS, Work, complete, forever, make, wait_for
+from .stage import BODIES, ENDERS, FAULTS, Work, complete, forever, make, wait_for, wait_for_ever
 from .verdicts import Hang, check, same
 
 CHILDREN = ("no child", "async child", "def child", "ended child")
@@ -47,6 +50,12 @@ def scenarios() -> Iterator[Scenario]:
         for width in (2, 150):
             name = f"bodies/group/{fault}/{width}"
             yield Scenario(name, group, (fault, width))
+    for fault in ("no fault", *FAULTS):
+        for body in BODIES:
+            for end in ("ends", "awaited", "cancelled"):
+                turn += 1
+                name = f"bodies/no-cycle/{fault}/{body}/{end}".replace(" ", "-")
+                yield Scenario(name, no_cycle, (fault, body, end), full=turn % 2 == 0)
     for fault in FAULTS:
         yield Scenario(f"bodies/delegate/{fault}", delegate, (fault,))
         yield Scenario(f"bodies/same-exception/{fault}", same_exception, (fault,))
@@ -299,6 +308,75 @@ def _raiser(error: BaseException) -> BasicJob[Any]:
         raise error
 
     return BasicJob(plain)
+
+
+def no_cycle(fault: str, body: str, end: str) -> None:
+    """Nothing of a completed node waits for the garbage collector: neither the node, nor the commander.
+
+    A failed one may: its exception, with its frames, refers to it, and it to the exception.
+    """
+    gc.collect()
+    gc.disable()
+    strict = fault == "no fault" and end == "ends"
+    nodes: list[Any] = []
+    started = threading.Event()
+    commander: Commander[Any] | None = Commander(grace=GRACE_SECONDS)
+    dropped = weakref.ref(commander)
+
+    def run(commander: Commander[Any]) -> None:
+        work = complete() if fault == "no fault" else _raises(fault)
+        node = make(body, wait_for_ever(started) if end == "cancelled" else work)
+        nodes.append(weakref.ref(node))
+        if end == "awaited":
+
+            async def awaiter(node: Any) -> None:
+                with contextlib.suppress(BaseException):
+                    await agere.current_node().submit(node)
+
+            future = commander.submit(awaiter, node)
+        else:
+            future = commander.submit(node)
+        if end == "cancelled":
+            wait_for(started, "the body")
+            future.cancel()
+        with contextlib.suppress(BaseException):
+            future.result(PATIENCE_SECONDS)
+
+    commander.start()
+    run(commander)
+    run_through(commander)
+    notes.records.clear()  # a log record holds the exception, and it the frames
+    until = time.monotonic() + 2.0
+    while nodes[0]() is not None and time.monotonic() < until:
+        time.sleep(0.002)
+        if not strict:
+            gc.collect()
+    check(nodes[0]() is None, "the node is still there")
+    del commander
+    until = time.monotonic() + 2.0
+    while dropped() is not None and time.monotonic() < until:
+        time.sleep(0.002)
+        if not strict:
+            gc.collect()
+    check(dropped() is None, "the commander is still there")
+
+
+def _raises(fault: str) -> Work:
+    """A new exception for each run: it holds its frames, and must not be held by the scenario."""
+
+    def plain() -> None:
+        raise FAULTS[fault]()
+
+    async def coro() -> None:
+        raise FAULTS[fault]()
+
+    return Work(plain, coro)
+
+
+def run_through(commander: Commander[Any]) -> None:
+    """One more on the loop and one on a worker: what they keep of the last call goes."""
+    commander.submit(complete().coro).result(PATIENCE_SECONDS)
+    commander.submit(complete().plain).result(PATIENCE_SECONDS)
 
 
 def delegate(fault: str) -> None:

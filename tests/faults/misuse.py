@@ -127,6 +127,8 @@ def _calls(node: Any, commander: Any) -> dict[str, tuple[Callable[[], Any], tupl
         "submit wrong arguments": (lambda: below.submit(one_argument), (TypeError,)),
         "submit job with arguments": (lambda: below.submit(BasicJob(int), 3), (TypeError,)),
         "submit without tasker": (lambda: below.submit(NoTasker()), (NotTaskerError,)),
+        "unhashable lane": (lambda: below.submit(BasicJob(int), lane=[]), (TypeError,)),
+        "unhashable lane for put": (lambda: below.put_job(BasicJob(int), lane={}), (TypeError,)),
         "wrong arguments": (lambda: one_argument(), (TypeError,)),
         "wrong parent": (lambda: below.put_job(BasicJob(int), parent=3), (TypeError,)),
         "new parent": (lambda: below.put_job(BasicJob(int), parent=BasicJob(int)), (AgereError,)),
@@ -176,6 +178,9 @@ def scenarios() -> Iterator[Scenario]:
             for state in ("queued", "active", "completed", "failed", "terminated"):
                 name = f"misuse/again/{state}/{body}/{place}".replace(" ", "-")
                 yield Scenario(name, again, (state, body, place))
+    for place in PLACES:
+        for lane in (None, "narrow"):
+            yield Scenario(f"misuse/odd-task/{place}/{lane}", odd_task, (place, lane))
     for odd in ODD_NODES:
         for place in PLACES:
             for lane in (None, "narrow"):
@@ -318,6 +323,30 @@ def odd_node(odd: str, place: str, lane: object) -> None:
                 same(future.result(PATIENCE_SECONDS), 7, "a job that was quicker than its cancellation")
             check(future.done(), "a Future is open")
         str(commander.tree())
+
+
+class Changing(Job[Any]):
+    """Its ``task`` is fine when it is looked at first, and raises ever after."""
+
+    looked = 0
+
+    @property
+    def task(self) -> Any:  # type: ignore[override]
+        self.looked += 1
+        if self.looked > 1:
+            raise LookupError("the task is gone")
+        return tasker(complete().plain)
+
+
+def odd_task(place: str, lane: object) -> None:
+    """What cannot be started, although it was accepted, fails."""
+    with Commander[Any](grace=0.3) as commander:
+        try:
+            future = at(place, commander, lambda node: node.submit(Changing(), lane=lane))
+        except LookupError:
+            return
+        check(isinstance(future.exception(PATIENCE_SECONDS), LookupError), f"{future.exception(0)!r}")
+        same(future.node.state, State.EXCEPTION, "the state")
 
 
 def two_commanders(body: str) -> None:

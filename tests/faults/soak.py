@@ -557,7 +557,15 @@ async def _seven() -> int:
 
 def run_seed(seed: int) -> None:
     """One seed, in this process."""
-    Soak(seed).run()
+    soak = Soak(seed)
+    picture = threading.Timer(LIMIT_SECONDS - 2.0, lambda: print(soak.planner.leaving, soak.commander.tree(), sep="\n"))
+    picture.daemon = True
+    picture.start()
+    try:
+        soak.run()
+    finally:
+        picture.cancel()
+        picture.join()
     for record in notes.records:
         if isinstance(record.exc_info and record.exc_info[1], DeadlockError):
             raise Wrong("a plan without cycles met a DeadlockError")

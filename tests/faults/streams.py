@@ -16,7 +16,7 @@ from agere.utils.llm_async_converters import LLMAsyncAdapter
 from .child import agere_threads
 from .ledger import PATIENCE_SECONDS, Ledger
 from .scenario import Scenario
-from .stage import FAULTS
+from .stage import ENDERS, FAULTS, forever, function_node
 from .verdicts import Hang, check, same
 
 SOURCES = (
@@ -56,6 +56,9 @@ def scenarios() -> Iterator[Scenario]:
         yield Scenario(f"streams/server/{end}".replace(" ", "-"), server, (end,), limit=15.0)
     yield Scenario("streams/stalled/1000-beside-a-live-one", stalled, (1000,), limit=30.0, slow=True)
     yield Scenario("streams/stalled/100-beside-a-live-one", stalled, (100,))
+    for fault in (*FAULTS, *ENDERS):
+        for end in ("body ends", "cancel", "exit"):
+            yield Scenario(f"streams/close-raises/{fault}/{end}".replace(" ", "-"), close_raises, (fault, end))
     for emitter in ("loop", "worker"):
         for consumer in ("all", "breaks off", "slow", "late", "async", "drops", "closes"):
             name = f"streams/emit/{emitter}/{consumer}".replace(" ", "-")
@@ -242,8 +245,6 @@ def _raises() -> None:
 
 
 def _watchable(body: Callable[[], Any]) -> Any:
-    from .stage import function_node
-
     return function_node(body)
 
 
@@ -473,6 +474,44 @@ def stalled(count: int) -> None:
         thread.join(PATIENCE_SECONDS)
     same([thread.name for thread in agere_threads()], [], "threads left")
     same({source.closed for source in sources}, {1}, "how often each source was closed")
+
+
+class Unclosable:
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def close(self) -> None:
+        raise self.error
+
+
+def close_raises(fault: str, end: str) -> None:
+    """A stream that belongs to a node raises when it is closed: the node ends all the same."""
+    ledger = Ledger()
+    attached = threading.Event()
+
+    async def body() -> None:
+        for _ in range(2):
+            agere.current_node().attach_stream(Unclosable({**FAULTS, **ENDERS}[fault]()))
+        attached.set()
+        if end != "body ends":
+            await forever()
+
+    async def root() -> int:
+        ledger.accept("body", agere.current_node().submit(ledger.watch("body", function_node(body))))
+        return 7
+
+    commander = Commander[Any](grace=GRACE_SECONDS).start()
+    ledger.accept("root", commander.submit(ledger.watch("root", function_node(root))))
+    check(attached.wait(PATIENCE_SECONDS), "the body never ran")
+    with contextlib.suppress(SystemExit, KeyboardInterrupt):
+        if end == "cancel":
+            ledger.futures["body"].cancel()
+        elif end == "exit":
+            commander.exit()
+        ledger.settle()
+        commander.exit()
+        commander.wait_for_exit(PATIENCE_SECONDS)
+    ledger.audit()
 
 
 def emits(emitter: str, consumer: str) -> None:

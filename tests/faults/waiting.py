@@ -32,6 +32,7 @@ WAITERS = (
     "start callback",
     "exception callback",
     "end callback",
+    "host callback",
 )
 FORMS = ("future", "stream")
 CYCLES = ("itself", "its parent", "its grandparent")
@@ -48,6 +49,11 @@ def scenarios() -> Iterator[Scenario]:
                 yield Scenario(name, cycle, (waiter, target, form))
         for target in LENDING:
             yield Scenario(f"waiting/lending/{waiter}/{target}".replace(" ", "-"), lending, (waiter, target))
+    for waiter in WAITERS[:-1]:
+        for end in ("cancel itself", "cancel the job", "terminate itself", "cancel what it waits for", "time out"):
+            for lane in ("narrow", "wide"):
+                name = f"waiting/lane-after/{waiter}/{end}/{lane}".replace(" ", "-")
+                yield Scenario(name, lane_after, (waiter, end, lane))
     for length in (2, 3, 7):
         for colours in ("async", "def", "mixed"):
             yield Scenario(f"waiting/ring/{length}/{colours}", ring, (length, colours))
@@ -72,7 +78,13 @@ class Waiter:
         self.form = form
         self.target = target
         self.lane = lane
+        self.patience: float | None = None
         self.outcome: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def _told(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while self.outcome.empty() and time.monotonic() < end:
+            time.sleep(0.001)
 
     def node(self) -> Any:
         match self.kind:
@@ -90,8 +102,8 @@ class Waiter:
                 return make("async task", Work(self.plain, self.in_a_task))
         node = BasicJob(_fails if self.kind == "exception callback" else int)
         node.add_callback_functions(
-            {"start callback": "at_job_start", "end callback": "at_job_end"}.get(self.kind, "at_exception"),
-            {"function": self.coro},
+            {"start callback": "at_job_start", "exception callback": "at_exception"}.get(self.kind, "at_job_end"),
+            {"function": self.plain, "on_host": True} if self.kind == "host callback" else {"function": self.coro},
         )
         return node
 
@@ -101,6 +113,9 @@ class Waiter:
     async def coro(self) -> None:
         try:
             future = self.target()
+            if self.patience is not None:
+                async with asyncio.timeout(self.patience):
+                    await asyncio.shield(_value(future))
             if self.form == "stream":
                 async for _ in future.stream():
                     pass
@@ -114,11 +129,13 @@ class Waiter:
             if self.form == "stream":
                 for _ in future.stream():
                     pass
-            self.outcome.put(future.result())
+            self.outcome.put(future.result(self.patience))
         except (Exception, asyncio.CancelledError) as error:
             self.outcome.put(error)
 
-    def get(self) -> Any:
+    def get(self, commander: Commander[Any]) -> Any:
+        if self.kind == "host callback":  # somebody has to serve the host meanwhile
+            commander.submit(self._told, PATIENCE_SECONDS / 2).result(PATIENCE_SECONDS)
         try:
             return self.outcome.get(timeout=PATIENCE_SECONDS / 2)
         except queue.Empty as error:
@@ -136,6 +153,8 @@ def cycle(kind: str, target: str, form: str) -> None:
 
     def which() -> JobFuture[Any]:
         wait_for(accepted, "the submission")
+        while target not in ledger.futures:  # its submitter was overtaken
+            time.sleep(0.001)
         return ledger.futures[target]
 
     waiter = Waiter(kind, form, which)
@@ -149,7 +168,7 @@ def cycle(kind: str, target: str, form: str) -> None:
         ledger.accept("its parent", agere.current_node().submit(parent))
 
     ledger.accept("its grandparent", commander.submit(grandparent))
-    found = waiter.get()
+    found = waiter.get(commander)
     check(isinstance(found, DeadlockError), f"the wait gave {found!r}")
     ledger.settle()
     commander.exit()
@@ -185,7 +204,49 @@ def lending(kind: str, target: str) -> None:
         accepted.set()
 
     ledger.accept("root", commander.submit(root))
-    same(waiter.get(), 7, "what was waited for")
+    same(waiter.get(commander), 7, "what was waited for")
+    ledger.settle()
+    commander.exit()
+    ledger.audit()
+
+
+def lane_after(kind: str, end: str, lane: str) -> None:
+    """Whoever waits in a lane for what runs in it, and is broken off: all of its places are there afterwards."""
+    gate, running = threading.Event(), threading.Event()
+    ledger = Ledger()
+    waiting: list[Any] = []
+
+    async def held() -> int:
+        running.set()
+        while not gate.is_set():
+            await asyncio.sleep(0.001)
+        return 7
+
+    def which() -> JobFuture[Any]:
+        waiting.append(agere.current_node())
+        return ledger.accept("held", agere.current_node().commander.submit(BasicJob(held), lane=lane))
+
+    commander = Commander[Any](grace=GRACE_SECONDS, lanes={"narrow": 1, "wide": 2}).start()
+    waiter = Waiter(kind, "future", which)
+    if end == "time out":
+        waiter.patience = 0.02
+    future = ledger.accept("waiter", commander.submit(ledger.watch("waiter", waiter.node()), lane=lane))
+    wait_for(running, "what is waited for")
+    match end:
+        case "cancel itself":
+            waiting[0].cancel()
+        case "cancel the job":
+            future.cancel()
+        case "terminate itself":
+            waiting[0].terminate_task_node()
+        case "cancel what it waits for":
+            ledger.futures["held"].cancel()
+    if end == "time out":
+        waiter.get(commander)
+    gate.set()
+    ledger.settle()
+    for number in range(4):
+        ledger.accept(str(number), commander.submit(make("async task", complete()), lane=lane))
     ledger.settle()
     commander.exit()
     ledger.audit()
@@ -227,7 +288,7 @@ def ring(length: int, colours: str) -> None:
     while len(futures) < length:
         threading.Event().wait(0.001)
     ready.set()
-    found = [waiter.get() for waiter in waiters]
+    found = [waiter.get(commander) for waiter in waiters]
     told = [answer for answer in found if isinstance(answer, DeadlockError)]
     check(len(told) == 1, f"who was told: {found}")
     ledger.settle()

@@ -78,6 +78,17 @@ def _threads() -> list[threading.Thread]:
     ]
 
 
+def _stack_of(thread: threading.Thread) -> str:
+    collecting = gc.isenabled()
+    gc.disable()  # a collection while another thread's frames are looked at can crash CPython 3.11
+    try:
+        frame = sys._current_frames().get(thread.ident or 0)
+        return "  (no stack)\n" if frame is None else "".join(traceback.format_stack(frame))
+    finally:
+        if collecting:
+            gc.enable()
+
+
 class Snapshot:
     """What is there now."""
 
@@ -109,11 +120,8 @@ class Snapshot:
     def _look(self, tolerated: frozenset[str]) -> list[str]:
         found: list[str] = []
         if "threads" not in tolerated:
-            frames = sys._current_frames()
             for thread in self._new_threads():
-                frame = frames.get(thread.ident or 0)
-                stack = "".join(traceback.format_stack(frame)) if frame is not None else "  (no stack)\n"
-                found.append(f"thread {thread.name!r} is alive:\n{stack}")
+                found.append(f"thread {thread.name!r} is alive:\n{_stack_of(thread)}")
         if "loops" not in tolerated:
             found += [
                 f"event loop {loop!r} was not closed; made here:\n{stack}"
