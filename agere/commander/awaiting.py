@@ -105,14 +105,13 @@ class BodyWait:
         else:
             self._back.add_done_callback(lambda _: _set(self.woken))
 
-    async def break_off(self, node: TaskNode[Any]) -> None:
-        """Loop only. The waiter was cancelled. If that was the wait alone, it needs its place to go on."""
-        self.there()
-        if self._back is not None and not self._back.done():
-            if node._phase_ == tree.ACTIVE:
-                await self._back
-            else:
-                self._back.cancel()
+    def break_off(self) -> None:
+        """Loop only. The waiter was cancelled, or has lost its patience."""
+        wait, self._wait = self._wait, None
+        if wait is not None:
+            self._session.waits.end(wait, take_back=False)
+        elif self._back is not None and not self._back.done():
+            self._back.cancel()
 
 
 async def _wait_as_node(
@@ -130,7 +129,7 @@ async def _wait_as_node(
     try:
         await wait.woken
     except asyncio.CancelledError:
-        await wait.break_off(node)
+        wait.break_off()
         raise
 
 
@@ -209,15 +208,21 @@ class WorkerWait:
 
     def abort(self) -> None:
         """Loop only. The waiting body is being terminated."""
-        self._end_wait()
+        self._end_wait(take_back=False)
         self._open(asyncio.CancelledError(f"{self._node._describe_()} is being terminated"))
 
-    def _end_wait(self) -> asyncio.Future[None] | None:
+    def give_up(self) -> None:
+        """Loop only. The time is up, or the thread was interrupted."""
+        if not self.done:
+            self._end_wait(take_back=False)
+            self._open(None)
+
+    def _end_wait(self, take_back: bool = True) -> asyncio.Future[None] | None:
         wait, self._wait = self._wait, None
         if wait is None:
             return None
         self._node._more_().gates.pop(self, None)
-        return self._session.waits.end(wait)
+        return self._session.waits.end(wait, take_back)
 
     def _watch_channel(self) -> None:
         channel = self._channel
@@ -261,10 +266,10 @@ def wait_in_worker(
     try:
         in_time = block_until(over, wait.wakers, timeout, pump, future._look_around)
     except BaseException:  # Ctrl-C on the host's thread, or a fork
-        session.mailbox.report(wait.end)
+        session.mailbox.report(wait.give_up)
         raise
     if not in_time:
-        session.mailbox.report(wait.end)
+        session.mailbox.report(wait.give_up)
         block_until(over, wait.wakers, None, pump, future._look_around)
         if channel is None:
             in_time = future.done()

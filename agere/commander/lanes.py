@@ -73,7 +73,7 @@ class Lane:
     def _advance(self) -> None:
         while self._free > 0 and self._returning:
             node, turn = self._returning.popleft()
-            if not turn.done():  # done: cancelled while it waited for its place
+            if not turn.done() and _goes_on(node):  # done: cancelled while it waited for its place
                 self._free -= 1
                 self._holders.add(node._id_)
                 turn.set_result(None)
@@ -162,7 +162,7 @@ class DefaultLane(Lane):
         for waiting in (self._returning, self._parked):
             while waiting:
                 node, turn = waiting.popleft()
-                if not turn.done():
+                if not turn.done() and (waiting is self._parked or _goes_on(node)):
                     self._holder = node
                     turn.set_result(None)
                     self._start_leading_defs()
@@ -187,3 +187,8 @@ def _waits_for_its_turn(node: TaskNode[Any]) -> bool:
         return node._runs_on_loop_()
     except Exception:  # noqa: BLE001 - starting it will tell
         return False
+
+
+def _goes_on(node: TaskNode[Any]) -> bool:
+    """Whether a node that asked for its place back still has a use for it."""
+    return node._phase_ == tree.ACTIVE and node._state_ is None

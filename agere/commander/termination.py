@@ -165,7 +165,7 @@ def close_streams(node: Node, log: logging.Logger) -> None:
             if node._session_ is None:
                 raise
             node._session_.crash(error)
-        except BaseException as error:  # noqa: BLE001 - told, and the node goes on ending
+        except BaseException as error:
             log.error("closing a stream of %s failed", node._label_(), exc_info=error)
 
 

@@ -66,8 +66,14 @@ class Waits:
                 more.lane.lend(wait.holder)
         return wait
 
-    def end(self, wait: Wait) -> asyncio.Future[None] | None:
-        """The wait is over. A future to await before going on, if the place in the lane is taken meanwhile."""
+    def end(self, wait: Wait, take_back: bool = True) -> asyncio.Future[None] | None:
+        """The wait is over. A future to await before going on, if the place in the lane is taken meanwhile.
+
+        Args:
+            wait: what ``begin`` gave.
+            take_back: False when the wait was broken off or has timed out: the waiter goes on at once, without its
+                place. Waiting for it could take for ever: whoever has it may wait for what the waiter does next.
+        """
         if wait.across:
             self._across -= 1
         waiter, holder = wait.waiter, wait.holder
@@ -79,7 +85,13 @@ class Waits:
             return None
         more = holder._more_()
         more.waiting -= 1
-        if more.waiting or more.lane is None or holder._phase_ != tree.ACTIVE or holder._state_ is not None:
+        if (
+            not take_back
+            or more.waiting
+            or more.lane is None
+            or holder._phase_ != tree.ACTIVE
+            or holder._state_ is not None
+        ):
             return None
         if more.lane is self._default_lane and holder._body_ is None:
             return None  # its turn was over when its task returned

@@ -72,6 +72,7 @@ def matrix(request: pytest.FixtureRequest) -> Iterator[Matrix]:
         yield matrix
 
 
+@pytest.mark.leaves("threads", "fds")  # the zygotes', which belong to the module and may be replaced on the way
 @pytest.mark.timeout(300)  # the outcomes come in another order than the tests ask for them
 @pytest.mark.parametrize("scenario", chosen(), ids=lambda scenario: scenario.name)
 def test_scenario(matrix: Matrix, scenario: Scenario) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import sys
 import threading
@@ -19,7 +20,7 @@ from agere.errors import BlockingCallError, DeadlockError
 from .child import notes
 from .ledger import PATIENCE_SECONDS, Ledger
 from .scenario import Scenario
-from .stage import Work, async_handler, complete, function_node, make, wait_for
+from .stage import Work, async_handler, complete, def_handler, function_node, make, wait_for
 from .verdicts import Hang, check, same
 
 WAITERS = (
@@ -28,6 +29,7 @@ WAITERS = (
     "def body",
     "def task",
     "tail",
+    "def tail",
     "own task",
     "start callback",
     "exception callback",
@@ -98,6 +100,8 @@ class Waiter:
                 return make("def task", Work(self.plain, self.coro))
             case "tail":
                 return make("tail", Work(self.plain, self.coro))
+            case "def tail":
+                return BasicJob(def_handler(Work(self.plain, self.coro)))
             case "own task":
                 return make("async task", Work(self.plain, self.in_a_task))
         node = BasicJob(_fails if self.kind == "exception callback" else int)
@@ -243,6 +247,9 @@ def lane_after(kind: str, end: str, lane: str) -> None:
             ledger.futures["held"].cancel()
     if end == "time out":
         waiter.get(commander)
+    elif end != "cancel what it waits for" and kind != "end callback":  # a node in its end phase is not cancelled
+        with contextlib.suppress(CancelledError, LookupError):
+            future.result(PATIENCE_SECONDS / 2)  # it unwinds while what it waited for still runs
     gate.set()
     ledger.settle()
     for number in range(4):
