@@ -221,7 +221,6 @@ class WorkerWait:
         wait, self._wait = self._wait, None
         if wait is None:
             return None
-        self._node._more_().gates.pop(self, None)
         return self._session.waits.end(wait, take_back)
 
     def _watch_channel(self) -> None:
@@ -234,6 +233,7 @@ class WorkerWait:
 
     def _open(self, error: BaseException | None) -> None:
         if not self.done:
+            self._node._more_().gates.pop(self, None)  # until here a termination can break it off
             self.error = error
             self.done = True
             wake_all(self.wakers)

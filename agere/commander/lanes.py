@@ -73,10 +73,12 @@ class Lane:
     def _advance(self) -> None:
         while self._free > 0 and self._returning:
             node, turn = self._returning.popleft()
-            if not turn.done() and _goes_on(node):  # done: cancelled while it waited for its place
+            if turn.done():  # cancelled while it waited for its place
+                continue
+            if _goes_on(node):
                 self._free -= 1
                 self._holders.add(node._id_)
-                turn.set_result(None)
+            turn.set_result(None)
         while self._free > 0 and self._queue:
             node = self._queue.popleft()
             if node._phase_ == tree.QUEUED:  # otherwise it was terminated in the queue
@@ -162,7 +164,11 @@ class DefaultLane(Lane):
         for waiting in (self._returning, self._parked):
             while waiting:
                 node, turn = waiting.popleft()
-                if not turn.done() and (waiting is self._parked or _goes_on(node)):
+                if turn.done():
+                    continue
+                if waiting is self._returning and not _goes_on(node):
+                    turn.set_result(None)
+                else:
                     self._holder = node
                     turn.set_result(None)
                     self._start_leading_defs()
