@@ -31,7 +31,12 @@ if TYPE_CHECKING:
     from .handler import HandlerCoroutine
     from .job import Job
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
+    T = TypeVarWithDefault("T", default=Any)  # a bare Commander() needs no annotation under strict checking
+else:
+    T = TypeVar("T")
 R = TypeVar("R")
 
 _numbers = itertools.count(1)
