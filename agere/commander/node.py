@@ -568,6 +568,8 @@ class TaskNode(tree.TreeEntry, Generic[T_co]):
         if session is None or not on_loop:
             session = target._session_for_work_()
             session.refuse_in_fork()
+        if lane is not None:
+            hash(lane)  # a lane is looked up by its name: an unhashable one raises TypeError here, and changes nothing
         before = node._claim_(session, copy_context())
         if before is None:
             raise NodeActiveError(
