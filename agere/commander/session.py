@@ -14,7 +14,6 @@ import asyncio
 import contextlib
 import contextvars
 import logging
-import os
 import selectors
 import socket
 import threading
@@ -84,7 +83,6 @@ class Session:
         self.stall = stall
         self.log = logger
         self.listeners = listeners
-        self.pid = os.getpid()
         self.loop_thread = 0
         """The ident of the loop's thread while it runs: the quickest way to see whether one is on it."""
         self.forked = False
