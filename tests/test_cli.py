@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 
 import agere as package
-from tests.support.commands import KEY, agere, agere_on_terminal, environment, wait_until_asleep
-from tests.support.openai_server import (
+from agere.testing.scripted_llm import (
     Answer,
     Call,
     Gate,
@@ -27,6 +26,7 @@ from tests.support.openai_server import (
     text,
     tool_calls,
 )
+from tests.support.commands import KEY, agere, agere_on_terminal, environment, wait_until_asleep
 
 WEATHER = "get_current_weather"
 

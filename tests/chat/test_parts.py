@@ -16,7 +16,7 @@ from agere.chat import ChatModel, Conversation, Screen, Tool, ToolCall, ToolResu
 from agere.chat.model import check_url
 from agere.chat.tools import Toolbox
 from agere.errors import NoModelError, ToolCallParseError
-from tests.support.openai_server import ScriptedLLM
+from agere.testing.scripted_llm import ScriptedLLM
 
 CALL = ToolCall("call_1", "look", {"where": "there"})
 

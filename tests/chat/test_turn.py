@@ -12,7 +12,7 @@ import pytest
 from agere import Commander
 from agere.chat import Agent, ChatJob, ChatModel, Conversation, Tool, ToolCall, ToolResult, TooManyRoundsError
 from agere.commander import NodeTerminatedError
-from tests.support.openai_server import Answer, Call, Gate, ScriptedLLM, cut, silent, text, tool_calls
+from agere.testing.scripted_llm import Answer, Call, Gate, ScriptedLLM, cut, silent, text, tool_calls
 
 
 class Recorder:

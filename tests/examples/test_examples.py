@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
+from agere.testing.scripted_llm import Answer, Call, Gate, ScriptedLLM, failing, silent, text, tool_calls
 from tests.support.commands import KEY, environment, wait_until_asleep
-from tests.support.openai_server import Answer, Call, Gate, ScriptedLLM, failing, silent, text, tool_calls
 from tests.support.subprocesses import LIMIT_SECONDS, Outcome, run_on_terminal, run_python
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -21,7 +21,7 @@ def main() -> int:
     parser.add_argument("--fast", action="store_true", help="leave out the slow ones")
     parser.add_argument("--full", action="store_true", help="with the very long ones (a million nodes, ...)")
     parser.add_argument("--list", action="store_true", help="print the names and stop")
-    parser.add_argument("-j", "--jobs", type=int, default=min(4, os.cpu_count() or 1), help="processes at once")
+    parser.add_argument("-j", "--jobs", type=int, default=min(8, 3 * (os.cpu_count() or 1)), help="processes at once")
     parser.add_argument("-v", "--verbose", action="store_true", help="print each verdict, and what failed ones wrote")
     options = parser.parse_args()
     scenarios = select(options.patterns, fast=options.fast, full=options.full)

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
+from agere.testing.scripted_llm import ScriptedLLM, silent, text
 from agere.utils.closing import SourceCloser, shut_socket
 from agere.utils.llm_async_converters import LLMAsyncAdapter
-from tests.support.openai_server import ScriptedLLM, silent, text
 
 PATIENCE = 10.0
 

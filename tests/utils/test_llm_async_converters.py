@@ -15,8 +15,8 @@ import pytest
 import agere
 from agere.commander import PASS_WORD, Commander, Job, handler, tasker
 from agere.errors import CallbackError
+from agere.testing.scripted_llm import Gate, ScriptedLLM, cut, error_in_stream, failing, silent, text
 from agere.utils.llm_async_converters import CallbackDict, LLMAsyncAdapter
-from tests.support.openai_server import Gate, ScriptedLLM, cut, error_in_stream, failing, silent, text
 
 PATIENCE = 10.0
 

@@ -12,8 +12,8 @@ import pytest
 
 from agere import Commander, current_node
 from agere.commander import NodeTerminatedError
+from agere.testing.scripted_llm import ScriptedLLM, cut, silent, text
 from agere.utils.stoppable import stoppable
-from tests.support.openai_server import ScriptedLLM, cut, silent, text
 
 
 def chunks(client: Any) -> Any:

@@ -402,7 +402,7 @@ class _HTTPServer(ThreadingHTTPServer):
                     socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
-class _Left(Exception):
+class _LeftError(Exception):
     """The client has left, or the script wants it to look so."""
 
 
@@ -411,7 +411,7 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     server: _HTTPServer
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it so
         """Nothing: the requests are recorded."""
 
     def do_GET(self) -> None:
@@ -429,7 +429,7 @@ class _Handler(BaseHTTPRequestHandler):
         request = Request(self.path, body, headers)
         try:
             self._answer(self.server.llm.deal(request), body)
-        except _Left as left:
+        except _LeftError as left:
             self.close_connection = True
             if not left.args:
                 request._disconnected.set()
@@ -532,18 +532,18 @@ class _Handler(BaseHTTPRequestHandler):
     def _hold(self, gate: Gate) -> None:
         self.wfile.flush()
         if not gate.hold(self.connection):
-            raise _Left
+            raise _LeftError
 
     def _keep_silent(self) -> None:
         self.wfile.flush()
         while not _has_left(self.connection):
             pass
-        raise _Left
+        raise _LeftError
 
     def _cut(self) -> None:
         self.wfile.flush()
         socket.socket.shutdown(self.connection, socket.SHUT_RDWR)
-        raise _Left("by the script")
+        raise _LeftError("by the script")
 
 
 def _envelope(body: Body, kind: str) -> Body:

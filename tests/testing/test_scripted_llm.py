@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.openai_server import (
+from agere.testing.scripted_llm import (
     Answer,
     Call,
     Delta,
