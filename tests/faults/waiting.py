@@ -216,7 +216,7 @@ def lending(kind: str, target: str) -> None:
 
 def lane_after(kind: str, end: str, lane: str) -> None:
     """Whoever waits in a lane for what runs in it, and is broken off: all of its places are there afterwards."""
-    gate, running = threading.Event(), threading.Event()
+    gate, running, accepted = threading.Event(), threading.Event(), threading.Event()
     ledger = Ledger()
     waiting: list[Any] = []
 
@@ -228,13 +228,16 @@ def lane_after(kind: str, end: str, lane: str) -> None:
 
     def which() -> JobFuture[Any]:
         waiting.append(agere.current_node())
-        return ledger.accept("held", agere.current_node().commander.submit(BasicJob(held), lane=lane))
+        future = ledger.accept("held", agere.current_node().commander.submit(BasicJob(held), lane=lane))
+        accepted.set()  # in a wide lane it may run before it is written down
+        return future
 
     commander = Commander[Any](grace=GRACE_SECONDS, lanes={"narrow": 1, "wide": 2}).start()
     waiter = Waiter(kind, "future", which)
     if end == "time out":
         waiter.patience = 0.02
     future = ledger.accept("waiter", commander.submit(ledger.watch("waiter", waiter.node()), lane=lane))
+    wait_for(accepted, "the submission")
     wait_for(running, "what is waited for")
     match end:
         case "cancel itself":
