@@ -164,6 +164,12 @@ class Session:
         """Any thread. Whether the caller is on this session's loop thread."""
         return here.on_loop and here.session is self
 
+    @property
+    def idle(self) -> bool:
+        """Any thread. Whether no node lives and nothing waits, at this moment."""
+        commander = self._commander_or_none()
+        return (commander is None or not commander._pending_) and self.mailbox.empty
+
     def call_on_loop(self, fn: Callable[..., object], *args: Any) -> bool:
         """Any thread. Have ``fn(*args)`` called at the top of the loop. False if the session is over."""
         if self.on_loop:

@@ -9,6 +9,7 @@ so the collector is held off meanwhile.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import gc
 import sys
@@ -26,8 +27,11 @@ if TYPE_CHECKING:
 LOOKS = 5
 """Looks per stall time: often enough to see a callback that takes just that long."""
 
+IDLE_SECONDS = 1.0
+"""A loop without work is left asleep so long. (Not for ever: people make tasks of their own on it.)"""
+
 _HERE = str(Path(__file__).parent)
-_ASYNCIO = str(Path(asyncio.__file__).parent)
+_MACHINERY = (_HERE, *(str(Path(module.__file__ or "").parent) for module in (asyncio, concurrent.futures)))
 _HANDLE_RUN = asyncio.Handle._run.__code__
 
 
@@ -102,6 +106,8 @@ class Sampler:
             return
         if watch.answered == watch.sent:
             watch.frame = None
+            if session.idle and now - watch.sent_at < IDLE_SECONDS:
+                return
             watch.sent += 1
             watch.sent_at = now
             with contextlib.suppress(RuntimeError):  # the loop has closed
@@ -155,13 +161,15 @@ def _tell(watch: Watch) -> None:
             return
         stack = _inside_callback(top)
         del top
+    task = asyncio.current_task(session.loop)
+    node = getattr(task, "node", None) if session.calling is None else session.calling
+    if node is None and stack[-1].filename.startswith(_HERE) and _is_machinery(stack[0].filename):
+        return  # our own work, on very many nodes at once: nobody else's callback is to blame
     at = next((entry for entry in reversed(stack) if not entry.filename.startswith(_HERE)), stack[-1])
     line = (at.filename, at.lineno or 0)
     if line in watch.told:
         return
     watch.told.add(line)
-    task = asyncio.current_task(session.loop)
-    node = getattr(task, "node", None) if session.calling is None else session.calling
     session.log.warning(
         "%s has blocked the event loop of %s for over %s s; use `await`, self.delegate(...), or a plain `def` body:"
         "\n%s",
@@ -180,7 +188,7 @@ def _inside_callback(top: FrameType) -> traceback.StackSummary:
 
 
 def _is_machinery(filename: str) -> bool:
-    return filename.startswith((_HERE, _ASYNCIO)) or filename == threading.__file__
+    return filename.startswith(_MACHINERY) or filename == threading.__file__
 
 
 _sampler = Sampler()

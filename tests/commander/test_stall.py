@@ -123,3 +123,14 @@ def test_the_sampler_is_gone_with_the_last_commander() -> None:
     with Commander(), Commander():
         assert "agere-stall" in {thread.name for thread in threading.enumerate()}
     assert "agere-stall" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_our_own_work_on_very_many_nodes_is_not_blamed_on_anybody(told: Order) -> None:
+    async def hold() -> None:
+        await asyncio.sleep(60)
+
+    commander: Commander[Any] = Commander(stall=0.01, lanes={"narrow": 1}).start()
+    for _ in range(20_000):
+        commander.submit(BasicJob(hold), lane="narrow")
+    commander.exit()
+    assert told.items == []
