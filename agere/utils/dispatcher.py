@@ -22,6 +22,7 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, Final, Self, TypeAlias
 
+from agere.utils.stream import StreamIterator
 from agere.utils.tool_calls import ToolCallAssembler
 
 _AHEAD: Final = 512  # chunks
@@ -360,11 +361,18 @@ class _Puller:
         raw = self._raw
         turn_ends = monotonic() + _TURN
         look = 1
+        # A stream of ours tells when it is about to wait: it saves a turn of the loop for each chunk that comes alone.
+        about_to_wait = iterator.about_to_wait if isinstance(iterator, StreamIterator) else None
         async for chunk in _Given(iterator):
             if not raw:
-                self._loop.call_soon(self._sort)  # runs when the source makes this task wait
                 look = 1
+                if about_to_wait is None:
+                    self._loop.call_soon(self._sort)  # runs when the source makes this task wait
             raw.append(chunk)
+            if about_to_wait is not None and about_to_wait():
+                self._sort()
+                if self._stopping:
+                    return
             if len(raw) < look:
                 continue
             look += _LOOK

@@ -33,6 +33,9 @@ _HINT = (
 class Reader(Protocol):
     """What a stream asks of the one that reads its source."""
 
+    on_thread: bool
+    """Whether it reads on a thread of its own, for which waking the loop is costly."""
+
     def start(self) -> None:
         """Consumer's loop thread. Begin to read; WorkerLimitError if there is no thread for it."""
 
@@ -117,6 +120,8 @@ class ThreadReader:
         opener: a function that returns it, or an awaitable or asynchronous one, which then goes on on the
         loop.
     """
+
+    on_thread = True
 
     __slots__ = ("_closer", "_iterator", "_opener", "_source", "_started", "_stream", "_stuck", "left", "thread")
 
@@ -258,6 +263,8 @@ class TaskReader:
         stream: where the chunks go.
         source: an async iterable, an awaitable that gives one, or an ``async def`` function that returns one.
     """
+
+    on_thread = False
 
     __slots__ = ("_closing", "_room", "_running", "_source", "_stopping", "_stream", "_task")
 

@@ -2,7 +2,9 @@
 
 The hand-off takes no lock. The reader appends to a deque and then tests whether the consumer is parked; the
 consumer parks and then looks into the deque again: whichever comes second sees the other. So the loop is
-woken once per batch, not once per chunk. The bound works the same way in the other direction: the reader
+woken once per batch, not once per chunk. While chunks come briskly one by one (a client takes an answer apart that has
+arrived as a whole) the consumer naps instead of parking, since each wake-up would take the interpreter lock away from
+the reader; only the end wakes it then. The bound works the same way in the other direction: the reader
 says that it is full and then looks again; the consumer makes room and then tests for that.
 
 Two objects, because of who may hold what: ``Stream`` is shared by reader, node and consumer,
@@ -44,6 +46,11 @@ _BURST = 8
 _BATCH = 256
 """... of at most so many."""
 
+_BRISK_SECONDS = 0.0004
+"""Where chunks of a reader's thread come faster than this, the loop is not woken for each of them ..."""
+_NAP_SECONDS = 0.001
+"""... but looks after so long by itself. (No less: the timeouts of ``epoll`` are whole milliseconds.)"""
+
 _popleft = deque.popleft
 _running_loop = asyncio.get_running_loop
 _tasks: set[asyncio.Task[None]] = set()  # a loop holds its tasks weakly; callbacks that were begun must end
@@ -66,6 +73,8 @@ class _End:
 
 class _NoReader:
     """In the place of the reader of a stream that is over."""
+
+    on_thread = False
 
     def start(self) -> None: ...
 
@@ -97,7 +106,9 @@ class Stream:
         "_at_end",
         "_at_start",
         "_begun",
+        "_brisk",
         "_error",
+        "_napping",
         "_open",
         "_over",
         "_reader",
@@ -158,6 +169,8 @@ class Stream:
         self._room = threading.Lock()  # as a flag to sleep on: held while there is no room
         self._room.acquire()
         self._waiter: asyncio.Future[None] | None = None
+        self._brisk = False
+        self._napping = False
         self._reading = False
         self._started = False
         self._begun = False
@@ -212,7 +225,7 @@ class Stream:
         if self.buffer and isinstance(self.buffer[-1], _End):
             return
         self.buffer.append(_End(error))
-        if self.alert:
+        if self.alert or self._napping:
             self.attend()
 
     def pass_on(self, source: object) -> None:
@@ -485,15 +498,28 @@ class Stream:
     async def _park(self) -> None:
         if self.full:
             self._make_room()
-        self._waiter = _running_loop().create_future()
-        self.alert = True
+        loop = _running_loop()
+        self._waiter = loop.create_future()
+        nap = None
+        if self._brisk:
+            self._napping = True
+            nap = loop.call_later(_NAP_SECONDS, self._wake)
+        else:
+            self.alert = True
+        begun = monotonic()
         try:
             if not self.buffer and not self.closed:  # after parking: the reader appends first and then looks
                 await self._waiter
         finally:
-            self._calm()
+            if nap is None:
+                self._calm()
+            else:
+                nap.cancel()
+                self._napping = False
             self._waiter = None
-            self._rest_at = monotonic() + _STRETCH
+            now = monotonic()
+            self._brisk = self._reader.on_thread and now - begun < _BRISK_SECONDS * (len(self.buffer) or 1)
+            self._rest_at = now + _STRETCH
 
     async def _finish(self) -> None:
         """Raise what stands at the end."""
@@ -529,6 +555,11 @@ class StreamIterator(AsyncIterator[T], Generic[T]):
     def closed(self) -> bool:
         """Any thread. Whether the stream has ended, failed, or been closed."""
         return self._stream.closed
+
+    def about_to_wait(self) -> bool:
+        """Consumer's loop. Whether no chunk is here at this moment."""
+        stream = self._stream
+        return not stream.ready and not stream.buffer
 
     def close(self) -> None:
         """Any thread, never blocks. Close the stream; idempotent. A read that waits ends."""

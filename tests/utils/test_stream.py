@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -118,6 +119,39 @@ def test_a_long_burst_comes_through_and_lets_others_run() -> None:
         return turns
 
     assert asyncio.run(main()) > 3
+
+
+@pytest.mark.parametrize("ending", ["end", "error", "close"])
+def test_chunks_that_come_briskly_come_through_before_the_source_speaks_again(ending: str) -> None:
+    gate = threading.Event()
+
+    def brisk() -> Iterator[int]:
+        for number in range(200):
+            until_then = monotonic() + 0.0001  # each comes while the consumer has just begun to wait
+            while monotonic() < until_then:
+                pass
+            yield number
+        assert gate.wait(PATIENCE)
+        if ending == "error":
+            raise ZeroDivisionError
+        yield 200
+
+    async def main() -> None:
+        stream = stream_of(brisk())
+        assert [await anext(stream) for _ in range(200)] == [*range(200)]
+        rest = asyncio.create_task(everything(stream))
+        await asyncio.sleep(0)
+        if ending == "close":
+            stream.close()
+            assert await asyncio.wait_for(rest, PATIENCE) == []
+        gate.set()
+        if ending == "error":
+            with pytest.raises(ZeroDivisionError):
+                await asyncio.wait_for(rest, PATIENCE)
+        elif ending == "end":
+            assert await asyncio.wait_for(rest, PATIENCE) == [200]
+
+    asyncio.run(main())
 
 
 def test_reading_on_after_the_end_just_ends() -> None:
