@@ -96,7 +96,7 @@ class Scheduler:
         if node._phase_ not in (QUEUED, CLOSING) or node._session_ is not self._session:
             return  # an interrupt hit its submission, which has raised
         parent = tree.live_ancestor(target)
-        if parent._phase_ != ACTIVE or self._session.exit_asked:  # accepted, and terminated before it ran
+        if parent._phase_ != ACTIVE:  # the root is leaving: accepted, and terminated before it ran
             node._phase_ = CLOSING
         self.admit(node, parent, lane)  # type: ignore[arg-type]
 

@@ -546,21 +546,22 @@ def limits(limit: str) -> None:
                 _refused_workers(futures, gate, 4)
         case "threads":
             with Commander[Any](grace=GRACE_SECONDS) as commander:
-                real, count = threading._start_new_thread, [0]  # type: ignore[attr-defined]
+                name = "_start_joinable_thread" if sys.version_info >= (3, 13) else "_start_new_thread"
+                real, count = getattr(threading, name), [0]
 
-                def limited(*args: Any) -> Any:
+                def limited(*args: Any, **kwargs: Any) -> Any:
                     count[0] += 1
                     if count[0] > 4:
                         raise RuntimeError("can't start new thread")
-                    return real(*args)
+                    return real(*args, **kwargs)
 
-                threading._start_new_thread = limited  # type: ignore[attr-defined]
+                setattr(threading, name, limited)
                 futures = [commander.submit(gate.wait, PATIENCE_SECONDS) for _ in range(20)]
                 _refused_workers(futures, gate, 4)
                 try:
                     Commander().start()
                 except WorkerLimitError:
-                    threading._start_new_thread = real  # type: ignore[attr-defined]
+                    setattr(threading, name, real)
                     return
                 raise AssertionError("a commander without a thread")
         case "fds":
