@@ -77,6 +77,10 @@ class HostGoneError(HostError):
     """The host's window, kernel or process is gone."""
 
 
+class NoKernelError(HostError):
+    """A JupyterHost was made in a process that is not a Jupyter kernel."""
+
+
 class NobodyAnswersError(HostError):
     """``input()`` was called where nobody can answer: no thread pumps the host. Use ``node.ask``."""
 
@@ -112,3 +116,88 @@ class LocalLLMError(AgereError, RuntimeError):
 
 class NoModelError(AgereError, RuntimeError):
     """No model can be had: neither a key nor a server is named, and the embedded model is not there either."""
+
+
+class ModelError(AgereError, RuntimeError):
+    """The model's server ended a streamed answer with an error.
+
+    Attributes:
+        message: what the server said.
+        code: the kind of error, as the server names it, or None.
+    """
+
+    def __init__(self, message: str, code: str | None = None) -> None:
+        super().__init__(message, code)
+        self.message = message
+        self.code = code
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class IncompleteAnswerError(ModelError):
+    """The model's server broke a streamed answer off, for instance by a content filter; ``code`` is its reason."""
+
+
+class ScriptError(AgereError, AssertionError):
+    """The script of a ``ScriptedLLM`` and the requests that it got do not fit."""
+
+
+class ChatClosedError(AgereError, RuntimeError):
+    """A turn was asked of a ``Chat`` that has been closed."""
+
+
+class TurnLimitError(AgereError, RuntimeError):
+    """A turn of a ``Chat`` passed one of its limits and was ended."""
+
+
+class RoundLimitError(TurnLimitError):
+    """The model went on calling tools and did not answer within ``max_rounds`` requests."""
+
+
+class ToolCallLimitError(TurnLimitError):
+    """The model asked for more tool calls in one turn than ``max_tool_calls``; those beyond were not made."""
+
+
+class TimeLimitError(TurnLimitError, TimeoutError):
+    """A turn took longer than ``max_seconds``."""
+
+
+class TokenLimitError(TurnLimitError):
+    """The model wrote more tokens in one turn than ``max_tokens``."""
+
+
+class ToolDefinitionError(AgereError, ValueError):
+    """A tool cannot be made from what was given: a missing hint, a type without a schema, a name, a clash of names."""
+
+
+class ConversationError(AgereError):
+    """Base of what goes wrong with a conversation."""
+
+
+class MessageError(ConversationError, ValueError):
+    """A message is none of the protocol, or cannot stand where it was put: a result without its call, say."""
+
+
+class TurnError(ConversationError, RuntimeError):
+    """A turn was begun, continued or ended at a wrong moment: one at a time, and whole."""
+
+
+class ConversationFileError(ConversationError, ValueError):
+    """A file holds no conversation, or a line of it is malformed. The file is left as it is."""
+
+
+class ConversationInUseError(ConversationError, RuntimeError):
+    """A conversation's file is in use: by another process, or by another object of this one."""
+
+
+class ConversationClosedError(ConversationError, RuntimeError):
+    """Something was to be said in a conversation that has been closed, or belongs to the process before a fork."""
+
+
+class MCPServerError(AgereError, RuntimeError):
+    """An MCP server could not be started or reached, or does not behave as one."""
+
+
+class MCPCallError(AgereError, RuntimeError):
+    """A tool of an MCP server failed: the server said so, or went away during the call."""

@@ -39,7 +39,7 @@ def server() -> Iterator[str]:
 
 
 def main() -> None:
-    from agere.testing.scripted_llm import Answer, Call, ScriptedLLM, tool_calls
+    from agere.testing import Answer, Call, ScriptedLLM, tool_calls
 
     def answer(body: dict[str, Any]) -> Answer | str:
         if any(message["role"] == "tool" or "22 degrees" in str(message["content"]) for message in body["messages"]):

@@ -8,10 +8,11 @@ type counts as not said.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from agere.errors import AgereError
+from agere.errors import ModelError
+from agere.utils.fields import field, items, string
 
 
 @dataclass(slots=True)
@@ -45,7 +46,7 @@ class ChunkReader:
             ``CallDelta``: a piece of a tool call. Neighbouring fragments of the same call come as one.
 
         Raises:
-            AgereError: a chunk is the server's report of an error. (The openai client raises that by itself.)
+            ModelError: a chunk is the server's report of an error. (The openai client raises that by itself.)
         """
         # Nearly all chunks of a long call hold some characters for the call of the chunk before, nothing else.
         # They take a short cut, several times faster than the general way. Whatever does not fit it exactly
@@ -94,31 +95,32 @@ class ChunkReader:
 
 def _read_chunk(chunk: object) -> Iterator[str | CallDelta]:
     """Read one chunk the general way."""
-    choices = _items(_field(chunk, "choices"))
-    if not choices and (error := _field(chunk, "error")):
-        raise AgereError(f"The server ended the stream with an error: {_field(error, 'message') or error}")
+    choices = items(field(chunk, "choices"))
+    if not choices and (error := field(chunk, "error")):
+        message = f"The server ended the stream with an error: {field(error, 'message') or error}"
+        raise ModelError(message, string(field(error, "code")))
     for choice in choices:
-        if _field(choice, "index"):
+        if field(choice, "index"):
             continue  # of several alternative answers (n > 1), the first one is the answer
-        delta = _field(choice, "delta")
+        delta = field(choice, "delta")
         for said in ("content", "refusal"):
-            if text := _text(_field(delta, said)):
+            if text := _text(field(delta, said)):
                 yield text
-        for position, call in enumerate(_items(_field(delta, "tool_calls"))):
-            index = _field(call, "index")
+        for position, call in enumerate(items(field(delta, "tool_calls"))):
+            index = field(call, "index")
             yield _call_delta(
-                _field(call, "function"),
+                field(call, "function"),
                 index=index if type(index) is int else None,
-                id=_string(_field(call, "id")),
+                id=string(field(call, "id")),
                 position=position,
             )
-        if (function := _field(delta, "function_call")) is not None:  # the form before tool_calls
+        if (function := field(delta, "function_call")) is not None:  # the form before tool_calls
             yield _call_delta(function, index=None, id=None, position=0)
 
 
 def _call_delta(function: object, *, index: int | None, id: str | None, position: int) -> CallDelta:  # noqa: A002 - the field's own name
-    arguments = _arguments(_field(function, "arguments"))
-    return CallDelta(index, id, _string(_field(function, "name")), arguments, position)
+    arguments = _arguments(field(function, "arguments"))
+    return CallDelta(index, id, string(field(function, "name")), arguments, position)
 
 
 def _arguments(value: object) -> str:
@@ -134,22 +136,8 @@ def _join(fragments: list[str]) -> str:
         return "".join(map(_arguments, fragments))
 
 
-def _field(thing: object, name: str) -> object:
-    if type(thing) is dict or isinstance(thing, Mapping):
-        return thing.get(name)
-    return getattr(thing, name, None)
-
-
-def _items(value: object) -> Sequence[object]:
-    return value if isinstance(value, (list, tuple)) else ()
-
-
-def _string(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
-
-
 def _text(content: object) -> str:
     if isinstance(content, str):
         return content
     # Some servers send content in parts, of which those with a `text` are for the user.
-    return "".join([_string(_field(part, "text")) or "" for part in _items(content)])
+    return "".join([string(field(part, "text")) or "" for part in items(content)])

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Iterator
+from typing import Final, Protocol
 
 from agere.errors import ToolCallParseError, ToolCallTooLargeError
 from agere.utils.argument_scanner import ArgumentScanner
@@ -17,6 +17,13 @@ from agere.utils.openai_chunks import CallDelta, ChunkReader
 from agere.utils.user_text import UserText
 
 _CONTENT: Final = object()  # the speaker of what is said beside the calls
+
+
+class Reader(Protocol):
+    """Knows a wire format."""
+
+    def read(self, chunks: Iterable[object]) -> Iterator[str | CallDelta]:
+        """What the next chunks say; see ``ChunkReader.read``."""
 
 
 class _Call:
@@ -49,19 +56,20 @@ class ToolCallAssembler:
         ended: nothing more is taken in, because ``finish`` was called or a call was too large.
     """
 
-    def __init__(self, flag: str, max_arguments: int) -> None:
+    def __init__(self, flag: str, max_arguments: int, reader: Reader | None = None) -> None:
         """Make an assembler.
 
         Args:
             flag: the top-level argument that holds text for the user.
             max_arguments: how many characters the arguments of one call may have.
+            reader: tells what the chunks say; default one for chat completions.
         """
         self.texts: list[str] = []
         self.calls: list[str | ToolCallParseError] = []
         self.ended = False
         self._flag = flag
         self._max_arguments = max_arguments
-        self._reader = ChunkReader()
+        self._reader: Reader = reader or ChunkReader()
         self._user_text = UserText()
         self._aside: list[str] = []  # content that waits until the speaking call has finished its text
         self._open: deque[_Call] = deque()  # the calls that are not out
@@ -76,7 +84,7 @@ class ToolCallAssembler:
         """Take the next chunks.
 
         Args:
-            chunks: any number of chunks of an OpenAI-compatible stream.
+            chunks: any number of chunks of the stream.
         """
         for delta in self._reader.read(chunks):
             if isinstance(delta, CallDelta):

@@ -408,7 +408,7 @@ def blocked(where: str, end: str, count: int) -> None:
 
 def server(end: str) -> None:
     """A real client and a real server that falls silent: it sees the disconnect within a second."""
-    from agere.testing.scripted_llm import Gate, ScriptedLLM, text
+    from agere.testing import Gate, ScriptedLLM, text
 
     gate = Gate()
     with ScriptedLLM([text("Hel", gate, "lo")]) as llm:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic
 
-from agere.testing.scripted_llm import ScriptedLLM
+from agere.testing import ScriptedLLM
 from tests.support.subprocesses import LIMIT_SECONDS, Outcome, run_on_terminal, run_python
 
 KEY = "sk-test-5eCrEt"

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic
 from typing import Any
 
 import openai
@@ -11,20 +16,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agere.testing.scripted_llm import (
+from agere.testing import (
     Answer,
     Call,
+    Delay,
     Delta,
     Gate,
     Raw,
+    Request,
     ScriptedLLM,
+    ScriptError,
     cut,
     error_in_stream,
     failing,
+    late,
     silent,
     text,
     tool_calls,
 )
+from tests.support.subprocesses import run_python
 
 
 def stream(server: ScriptedLLM, **options: Any) -> Any:
@@ -35,19 +45,138 @@ def words(chunks: Any) -> str:
     return "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
 
 
+@contextmanager
+def telling(script: Any, problem: str) -> Iterator[ScriptedLLM]:
+    """A server that has something to say when it is left."""
+    with pytest.raises(ScriptError, match=problem), ScriptedLLM(script) as server:
+        yield server
+
+
 def test_answers_come_in_order_streamed_or_whole() -> None:
-    with ScriptedLLM(["one two", text("Hel", "lo"), lambda body: str(body["temperature"])]) as server:
+    with ScriptedLLM(["one two", text("Hel", "lo"), lambda request: str(request["temperature"])]) as server:
         assert words(stream(server)) == "one two"
         whole = server.client().chat.completions.create(model="m", messages=[])
         assert whole.choices[0].message.content == "Hello"
         assert whole.choices[0].finish_reason == "stop"
         assert words(stream(server, temperature=0.5)) == "0.5"
-        with pytest.raises(openai.BadRequestError, match="no answer for request 4"):
+
+
+def test_a_script_that_runs_out_is_told_to_client_and_test() -> None:
+    problem = r"no answer for request 2 \(POST /v1/chat/completions\).*used up after 1"
+    with telling(["one"], problem) as server:
+        assert words(stream(server)) == "one"
+        with pytest.raises(openai.BadRequestError, match="no answer for request 2"):
+            stream(server)
+        assert len(server.problems) == 1
+        assert len(server.requests) == 2
+
+
+def test_a_problem_does_not_hide_the_tests_own_error_and_can_be_meant() -> None:
+    with pytest.raises(ZeroDivisionError) as caught, ScriptedLLM() as server:  # noqa: PT012
+        with pytest.raises(openai.BadRequestError):
+            stream(server)
+        raise ZeroDivisionError
+    assert "no answer for request 1" in caught.value.__notes__[0]
+    with ScriptedLLM() as server:
+        with pytest.raises(openai.BadRequestError):
+            stream(server)
+        server.problems.clear()
+
+
+def failing_function(request: Request) -> str:
+    return str(request["nothing"])
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        (failing_function, r"failing_function raised KeyError\('nothing'\) for request 1"),
+        (lambda request: 7, "returned for request 1 is 7. An answer is"),
+        (lambda request: failing_function, "is the function failing_function, not an answer"),
+    ],
+    ids=["raises", "no answer", "function"],
+)
+def test_functions_that_go_wrong(entry: Any, problem: str) -> None:
+    with telling([entry], problem) as server, pytest.raises(openai.BadRequestError):
+        stream(server)
+
+
+def test_an_endless_script_and_one_that_raises() -> None:
+    with ScriptedLLM(f"answer {number}" for number in itertools.count()) as server:
+        assert [words(stream(server)) for _ in range(3)] == ["answer 0", "answer 1", "answer 2"]
+
+    def script() -> Any:
+        yield "one"
+        raise ValueError("broke")
+
+    with telling(script(), "The script raised ValueError") as server:
+        assert words(stream(server)) == "one"
+        with pytest.raises(openai.BadRequestError):
             stream(server)
 
 
+def test_what_is_not_served_is_a_problem() -> None:
+    with telling([], "POST /v1/embeddings: served are POST /v1/chat/completions") as server:
+        assert [model.id for model in server.client().models.list()] == ["scripted"]
+        with pytest.raises(openai.NotFoundError):
+            server.client().embeddings.create(model="m", input="x")
+
+
+def test_a_delay_a_late_answer_and_a_client_that_does_not_wait() -> None:
+    with ScriptedLLM([late(text("a", Delay(0.02), "b"), 0.02), text("a", Delay(3600))]) as server:
+        start = monotonic()
+        assert words(stream(server)) == "ab"
+        assert monotonic() - start >= 0.04
+        chunks = stream(server)
+        assert words([next(chunks), next(chunks)]) == "a"
+        chunks.close()
+        assert server.wait_request(2).wait_disconnected()
+
+
+def test_a_gate_within_the_arguments_of_a_call() -> None:
+    gate = Gate()
+    with ScriptedLLM([Call("weather", ['{"to_user": "Look', gate, 'ing", "city": "Rome"}'])]) as server:
+        chunks = stream(server)
+        got = [next(chunks) for _ in range(3)]
+        assert got[2].choices[0].delta.tool_calls[0].function.arguments == '{"to_user": "Look'
+        assert gate.wait_reached()
+        gate.release()
+        assert next(chunks).choices[0].delta.tool_calls[0].function.arguments == 'ing", "city": "Rome"}'
+
+
+def test_a_whole_answer_waits_breaks_off_and_fails_likewise() -> None:
+    gate = Gate()
+    gate.release()
+    with ScriptedLLM([text("a", gate, "b"), cut("a"), error_in_stream("a", message="broke")]) as server:
+        client = server.client()
+        assert client.chat.completions.create(model="m", messages=[]).choices[0].message.content == "ab"
+        with pytest.raises(openai.APIConnectionError):
+            client.chat.completions.create(model="m", messages=[])
+        with pytest.raises(openai.InternalServerError, match="broke"):
+            client.chat.completions.create(model="m", messages=[])
+
+
+def test_no_client_is_imported_until_one_is_made() -> None:
+    run_python(
+        """
+        import sys
+        from agere.testing import Call, ScriptedLLM, text
+        with ScriptedLLM([text("a"), Call("f")]) as server:
+            assert not {"openai", "anthropic", "httpx", "httpx2", "pydantic"} & set(sys.modules)
+            server.client()
+            assert "openai" in sys.modules and "anthropic" not in sys.modules
+        """
+    ).check()
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "anthropic", None)
+    with ScriptedLLM() as server, pytest.raises(ImportError, match=r"pip install 'agere\[anthropic\]'"):
+        server.anthropic_client()
+
+
 def test_one_function_answers_all() -> None:
-    with ScriptedLLM(lambda body: f"{len(body['messages'])} messages") as server:
+    with ScriptedLLM(lambda request: f"{len(request['messages'])} messages") as server:
         assert [words(stream(server)) for _ in range(3)] == ["0 messages"] * 3
 
 
@@ -67,7 +196,7 @@ def test_requests_are_recorded_without_the_key() -> None:
 
 def test_tool_calls_come_whole_however_they_are_cut() -> None:
     answers: list[Answer] = []
-    with ScriptedLLM(lambda body: answers.pop(0)) as server:
+    with ScriptedLLM(lambda request: answers.pop(0)) as server:
         client = server.client()
 
         @given(
@@ -203,7 +332,7 @@ def test_closing_ends_answers_under_way_and_is_idempotent() -> None:
 
 def test_many_at_once() -> None:
     gate = Gate()
-    with ScriptedLLM(lambda body: text("a", gate, "b")) as server:
+    with ScriptedLLM(lambda request: text("a", gate, "b")) as server:
         client = server.client()
         got: list[str] = []
 

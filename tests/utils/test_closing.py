@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from agere.testing.scripted_llm import ScriptedLLM, silent, text
+from agere.testing import ScriptedLLM, silent, text
 from agere.utils.closing import SourceCloser, shut_socket
 from agere.utils.llm_async_converters import LLMAsyncAdapter
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agere.errors import ToolCallParseError, ToolCallTooLargeError
-from agere.utils import dispatcher
+from agere.utils import puller
 from agere.utils.dispatcher import RoleGenerator, async_dispatcher_tools_call_for_openai
 from tests.utils.chunk_shapes import SHAPES, bare, call, calls, chunk, content, whole
 from tests.utils.json_texts import arguments, cut
@@ -37,7 +37,7 @@ def run(main: Callable[[], Awaitable[None]]) -> None:
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     asyncio.run(checked())
-    assert dispatcher._running == {}
+    assert puller._running == {}
 
 
 class Source:
@@ -167,7 +167,7 @@ def test_text_arrives_while_the_source_waits():
 
 def test_a_source_that_never_waits_does_not_starve_the_readers(monkeypatch: pytest.MonkeyPatch):
     times = iter(range(10**6))
-    monkeypatch.setattr(dispatcher, "monotonic", lambda: next(times))
+    monkeypatch.setattr(puller, "monotonic", lambda: next(times))
 
     async def main() -> None:
         source = Source(*[content("x")] * 1000)
@@ -186,8 +186,8 @@ def test_reading_ahead_is_bounded():
         to_user = make("to_user")
         await anext(to_user)
         await asyncio.sleep(0)
-        assert source.taken <= dispatcher._AHEAD
-        assert len("".join(await read(to_user))) + dispatcher._AHEAD >= 10_000
+        assert source.taken <= puller._AHEAD
+        assert len("".join(await read(to_user))) + puller._AHEAD >= 10_000
 
     run(main)
 
@@ -696,7 +696,7 @@ def test_a_source_that_swallows_its_cancellation():
 
 def collected(caplog: pytest.LogCaptureFixture) -> list[str]:
     gc.collect()
-    assert dispatcher._running == {} or all(loop.is_closed() for loop in dispatcher._running)
+    assert puller._running == {} or all(loop.is_closed() for loop in puller._running)
     return [record.getMessage() for record in caplog.records]
 
 

@@ -15,7 +15,7 @@ import pytest
 import agere
 from agere.commander import PASS_WORD, Commander, Job, handler, tasker
 from agere.errors import CallbackError
-from agere.testing.scripted_llm import Gate, ScriptedLLM, cut, error_in_stream, failing, silent, text
+from agere.testing import Gate, ScriptedLLM, cut, error_in_stream, failing, silent, text
 from agere.utils.llm_async_converters import CallbackDict, LLMAsyncAdapter
 
 PATIENCE = 10.0

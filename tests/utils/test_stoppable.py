@@ -12,7 +12,7 @@ import pytest
 
 from agere import Commander, current_node
 from agere.commander import NodeTerminatedError
-from agere.testing.scripted_llm import ScriptedLLM, cut, silent, text
+from agere.testing import ScriptedLLM, cut, silent, text
 from agere.utils.stoppable import stoppable
 
 
