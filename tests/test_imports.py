@@ -95,16 +95,24 @@ def test_the_core_knows_nothing_above_it() -> None:
         if name.startswith("agere.commander"):
             for other in imports(name, top_level_only=False, at_run_time_only=False):
                 assert not other.startswith(
-                    ("agere.utils", "agere.hosts", "agere.addons", "agere.cli", "agere.chat")
+                    ("agere.utils", "agere.hosts", "agere.addons", "agere.cli", "agere.chat", "agere.tools")
                 ), f"{name} imports {other}"
                 assert other != "agere"
                 assert other != "agere.running"
 
 
+def test_the_core_reaches_for_pictures_only_when_they_are_wanted() -> None:
+    """``commander.watch()`` and the representations are methods of the core; what they show is loaded at the call."""
+    for name in MODULES:
+        if name.startswith("agere.commander"):
+            for other in imports(name):
+                assert not other.startswith(("agere.watch", "agere.rendering")), f"{name} imports {other}"
+
+
 def test_what_stands_on_the_core_uses_its_public_names() -> None:
     """Hosts, utils and addons import public names; utils may use the core's private modules for attaching streams."""
     for name in MODULES:
-        if name.startswith(("agere.hosts", "agere.addons", "agere.cli", "agere.chat")):
+        if name.startswith(("agere.hosts", "agere.addons", "agere.cli", "agere.chat", "agere.tools")):
             tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
             for node in ast.walk(tree):
                 if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("agere.commander"):

@@ -28,6 +28,7 @@ from .emission import Emission, JobStream, StreamOverflowError
 from .events import (
     CallbackFailed,
     Event,
+    EventsLost,
     NodeCreated,
     NodeEnded,
     NodeStarted,
@@ -35,6 +36,7 @@ from .events import (
     QuestionAsked,
     StreamClosed,
     StreamOpened,
+    Subscription,
 )
 from .facade import Commander
 from .future import JobFuture
@@ -44,6 +46,7 @@ from .job import BasicJob, Job, tasker
 from .node import TaskNode
 from .password import PASS_WORD
 from .questions import Question
+from .sigterm import TerminatedBySignal
 from .snapshot import TreeSnapshot
 from .state import State
 from .submission import Submission
@@ -69,6 +72,7 @@ __all__ = [
     "DeadlockError",
     "Emission",
     "Event",
+    "EventsLost",
     "HandlerCoroutine",
     "HandlerFunction",
     "Host",
@@ -96,7 +100,9 @@ __all__ = [
     "StreamOpened",
     "StreamOverflowError",
     "Submission",
+    "Subscription",
     "TaskNode",
+    "TerminatedBySignal",
     "TreeSnapshot",
     "WorkerLimitError",
     "current_node",

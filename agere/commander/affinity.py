@@ -29,6 +29,8 @@ class Here(threading.local):
     """On the loop: the node whose plain callback runs now. On a worker: the node that it works for."""
     ticket: Ticket | None = None
     """On a worker thread that runs a node's body: the pass of that run."""
+    emitted: int = 0
+    """How often this thread has emitted: now and then it lets others go on."""
 
 
 here = Here()

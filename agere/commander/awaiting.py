@@ -18,7 +18,7 @@ from agere.errors import NodeTerminatedError
 from . import tree
 from .affinity import current_node, here
 from .state import State
-from .waiting import block_until, wake_all
+from .waiting import Pump, block_until, wake_all
 
 if TYPE_CHECKING:
     from .emission import Channel
@@ -33,6 +33,10 @@ T = TypeVar("T")
 TICK_SECONDS = 0.1
 """On a loop that is not ours: a notebook's idle loop is not woken by an interrupt, so the wait looks up itself."""
 
+AHEAD = 256
+"""A thread that emits is ahead of the loop by fewer items than this: else it would fill memory before a full stream,
+which it sees only when the loop has put its items there, could hold it up."""
+
 
 def _set(waiter: asyncio.Future[None]) -> None:
     if not waiter.done():
@@ -43,6 +47,58 @@ def _wake_here(loop: asyncio.AbstractEventLoop, waiter: asyncio.Future[None]) ->
     """Any thread. Resolve a future of ``loop``."""
     with contextlib.suppress(RuntimeError):  # that loop has closed: nobody waits there any more
         loop.call_soon_threadsafe(_set, waiter)
+
+
+class LoopWaker:
+    """A waker for an ``await``: wakes a task of a loop that is not ours. Releases come together as one."""
+
+    __slots__ = ("_loop", "_posted", "_woken")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._posted = False
+        self._woken: asyncio.Future[None] = loop.create_future()
+
+    def release(self) -> None:
+        """Any thread."""
+        if not self._posted:
+            self._posted = True
+            with contextlib.suppress(RuntimeError):  # that loop has closed: nobody waits there any more
+                self._loop.call_soon_threadsafe(self._wake)
+
+    def next(self) -> asyncio.Future[None]:
+        """Its loop. What the next release resolves."""
+        if self._woken.done():
+            self._woken = self._loop.create_future()
+        return self._woken
+
+    def _wake(self) -> None:
+        self._posted = False
+        _set(self._woken)
+
+
+async def _wait_in_ticks(woken: asyncio.Future[None], pump: Pump | None, look: Callable[[], None] | None) -> None:
+    """Any loop but a session's. Return when ``woken`` is done, serving the host meanwhile where it wants that.
+
+    ``look`` is called at each tick, and may raise.
+    """
+    if pump is None:
+        while not woken.done():
+            await asyncio.wait((woken,), timeout=TICK_SECONDS)
+            if look is not None:
+                look()
+        return
+    waker = LoopWaker(asyncio.get_running_loop())
+    pump.enter(waker)
+    try:
+        while not woken.done():
+            released = waker.next()  # before the work: what comes meanwhile counts
+            pump.work()
+            await asyncio.wait((woken, released), timeout=TICK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            if look is not None:
+                look()
+    finally:
+        pump.leave(waker)
 
 
 async def wait_on_any_loop(future: JobFuture[Any]) -> None:
@@ -62,10 +118,8 @@ async def wait_on_any_loop(future: JobFuture[Any]) -> None:
         loop = asyncio.get_running_loop()
         woken: asyncio.Future[None] = loop.create_future()
         future._call_when_done(lambda _: _wake_here(loop, woken), contextvars.Context())
-        while not woken.done():
-            await asyncio.wait((woken,), timeout=TICK_SECONDS)
-            future._session.refuse_in_fork()
-    except asyncio.CancelledError:
+        await _wait_in_ticks(woken, future._session.pump_for_this_loop(), future._session.refuse_in_fork)
+    except (asyncio.CancelledError, KeyboardInterrupt):
         future.cancel()
         raise
 
@@ -79,8 +133,11 @@ async def wait_for_item(future: JobFuture[Any], channel: Channel) -> None:
     if session is not None:
         await _wait_as_node(session, future.node, lambda there: woken.add_done_callback(lambda _: there()))
     else:
-        while not woken.done():
-            await asyncio.wait((woken,), timeout=TICK_SECONDS)
+        try:
+            await _wait_in_ticks(woken, future._session.pump_for_this_loop(), None)
+        except KeyboardInterrupt:
+            future.cancel()
+            raise
 
 
 class BodyWait:
@@ -286,6 +343,11 @@ def wait_in_worker_for_room(session: Session, node: TaskNode[Any]) -> None:
     Raises:
         asyncio.CancelledError: the emitting body is being terminated.
     """
+    here.emitted += 1
+    if here.emitted % AHEAD == 0:
+        passed = Passed()
+        if session.mailbox.report(passed.open):
+            block_until(lambda: passed.there or session.closed, passed.wakers, None, None, session.refuse_in_fork)
     place: tree.TreeEntry | None = node
     while place is not None:
         future: JobFuture[Any] | None = place._future_  # type: ignore[attr-defined]
@@ -297,6 +359,21 @@ def wait_in_worker_for_room(session: Session, node: TaskNode[Any]) -> None:
             if wait.aborted:
                 raise asyncio.CancelledError(f"{node._describe_()} is being terminated")
         place = place._parent_
+
+
+class Passed:
+    """A worker thread's wait until the loop has taken all that the thread has told it so far."""
+
+    __slots__ = ("there", "wakers")
+
+    def __init__(self) -> None:
+        self.there = False
+        self.wakers: list[threading.Lock] = []
+
+    def open(self) -> None:
+        """Loop only."""
+        self.there = True
+        wake_all(self.wakers)
 
 
 class RoomWait:
@@ -335,14 +412,21 @@ class RoomWait:
         wake_all(self.wakers)
 
 
-async def wait_over(session: Session) -> None:
-    """Any loop but the session's own. Return when the session has ended."""
+async def wait_over(session: Session, pump: Pump | None = None) -> None:
+    """Any loop but the session's own. Return when the session has ended, serving the host by ``pump`` meanwhile."""
     loop = asyncio.get_running_loop()
     woken: asyncio.Future[None] = loop.create_future()
     session.over.call_when_set(lambda: _wake_here(loop, woken))
-    while not woken.done():
-        await asyncio.wait((woken,), timeout=TICK_SECONDS)
-        session.check_on()
+    await _wait_in_ticks(woken, pump, session.check_on)
+
+
+async def _wait_over_although_cancelled(session: Session) -> None:
+    """Any loop but the session's own. ``wait_over``, which is bounded; a scope of anyio cancels until one has left."""
+    over = asyncio.ensure_future(wait_over(session))
+    while not over.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait((over,))
+    over.result()
 
 
 async def finish_and_exit(session: Session, broken_off: bool) -> None:
@@ -352,8 +436,12 @@ async def finish_and_exit(session: Session, broken_off: bool) -> None:
     else:
         session.exit_when_idle()
     try:
-        await wait_over(session)
+        await wait_over(session, None if broken_off else session.pump_for_this_loop())
     except asyncio.CancelledError:
+        session.request_exit()
+        await _wait_over_although_cancelled(session)
+        raise
+    except KeyboardInterrupt:
         session.request_exit()
         await wait_over(session)
         raise

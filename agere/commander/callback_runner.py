@@ -6,16 +6,18 @@ import asyncio
 import inspect
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from .affinity import here
 from .callback import BoundCallback
 from .events import CallbackFailed
-from .failures import in_words
+from .failures import in_words, path
 from .future import JobFuture
 from .node import TaskNode
 from .questions import WithdrawnError
 from .tasks import CallbackTask
+from .telling import tell
 from .waiting import wrap
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ STEP = "step"
 
 def record_extra(node: Node) -> dict[str, Any]:
     """What log records about a node carry."""
-    return {"agere_node_id": node._id_, "agere_node_name": node._name_()}
+    return {"agere_node_id": node._id_, "agere_node_name": node._name_(), "agere_node_path": path(node)}
 
 
 class CallbackRunner:
@@ -88,8 +90,7 @@ class CallbackRunner:
         self._session.calling = node
         try:
             if bound.on_host:
-                delivered = self._session.person.deliver(node, lambda: bound.call(node), even_if_ending=True)
-                return wrap(delivered, self._loop)
+                return wrap(self._deliver(node, bound), self._loop)
             context = node._context_
             in_its_task = asyncio.current_task(self._loop)
             if context is None or (in_its_task is not None and getattr(in_its_task, "node", None) is node):
@@ -104,6 +105,13 @@ class CallbackRunner:
         # A Future that a callback returns is work that it has given away, such as the next round of a talk: awaiting it
         # would make this node wait for its successor.
         return value if inspect.isawaitable(value) and not isinstance(value, JobFuture) else None
+
+    def _deliver(self, node: Node, bound: BoundCallback) -> Future[Any]:
+        deliver, context = self._session.person.deliver, node._context_
+        if context is None:
+            return deliver(node, lambda: bound.call(node), True)
+        # It takes the context that it is called in along, and that is the loop's here.
+        return context.copy().run(deliver, node, lambda: bound.call(node), True)
 
     async def _await_each(
         self, node: Node, phase: str, awaitable: Awaitable[Any], calls: deque[tuple[str, BoundCallback]]
@@ -141,7 +149,9 @@ class CallbackRunner:
             return
         if isinstance(error, WithdrawnError):
             return  # input() in the callback, and the commander leaves
-        self._log.error(
+        tell(
+            self._log.error,
+            node,
             "a callback of %s failed in phase %s: %s",
             node._label_(),
             phase,
@@ -150,7 +160,8 @@ class CallbackRunner:
             extra=record_extra(node),
         )
         if self._listeners.active:
-            self._listeners.publish(CallbackFailed(node, node._parent_, phase, error))  # type: ignore[arg-type]
+            run = node._run_number_()
+            self._listeners.publish(CallbackFailed(node, node._parent_, phase, error, run=run))  # type: ignore[arg-type]
 
     async def run_end_callbacks(self, node: Node) -> None:
         """The commander's end: run a node's (or the commander's own) callbacks for it."""

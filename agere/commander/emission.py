@@ -26,6 +26,9 @@ BOUND = 1024
 BACKLOG = 65_536
 """A Future whose stream nobody has opened keeps this many."""
 
+BREATH = 64
+"""A body that awaits nothing but its emissions lets others have the loop once in so many: also whoever cancels it."""
+
 
 class StreamOverflowError(AgereError, RuntimeError):
     """The stream was opened too late: what had been emitted was more than is kept for nobody."""
@@ -137,7 +140,7 @@ class JobStream:
             refuse_on_loop("iterating over a stream", "use `async for` there")
             try:
                 self._block()
-            except KeyboardInterrupt:
+            except (KeyboardInterrupt, SystemExit):
                 self.close()
                 raise
         return self._pop()
@@ -148,11 +151,15 @@ class JobStream:
     async def __anext__(self) -> Any:
         from .awaiting import wait_for_item
 
-        channel = self._channel
+        channel, future = self._channel, self._future
         while not channel.items:
             if self._finished():
                 raise StopAsyncIteration
-            await wait_for_item(self._future, channel)
+            try:
+                await wait_for_item(future, channel)
+            except BaseException:
+                del self  # or the traceback would keep a stream that nobody reads any more, and with it the job
+                raise
         return self._pop()
 
     def close(self) -> None:
@@ -162,6 +169,8 @@ class JobStream:
         self._channel.items.clear()
         if not self._future.done():
             self._future.cancel()
+            # A node in its end phase cannot be cancelled; its callbacks must not wait for room for ever.
+            self._future._session.call_on_loop(self._channel.let_producers_go)
 
     async def aclose(self) -> None:
         """Any loop. Like ``close``."""
@@ -182,7 +191,9 @@ class JobStream:
     def __del__(self) -> None:
         if not self._over and not self._future.done():
             self._channel.closed = True
-            self._future._session.close_from_finalizer(self._future.node)
+            session = self._future._session
+            session.close_from_finalizer(self._future.node)
+            session.mailbox.report_from_finalizer(self._channel.let_producers_go)
 
     def _pop(self) -> Any:
         channel = self._channel
@@ -227,12 +238,15 @@ class Emission:
         self._channels = channels
 
     def __await__(self) -> Generator[Any, None, None]:
+        here.emitted += 1
+        if here.emitted % BREATH == 0:
+            yield  # as asyncio.sleep(0)
         for channel in self._channels:
             while channel.full():
                 room = asyncio.get_running_loop().create_future()
                 channel.producers.append(room)
                 if not channel.full():  # the consumer may have made room since, and seen no producer
-                    return
+                    break
                 yield from room.__await__()
 
 

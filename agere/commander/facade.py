@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
+from collections.abc import Awaitable, Generator, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
@@ -14,13 +14,14 @@ from agere.errors import CommanderAlreadyRunningError, CommanderNotRunError, Dea
 from . import snapshot, tree
 from .affinity import current_node, here, refuse_on_loop
 from .awaiting import finish_and_exit
-from .events import Listeners, Subscriber
+from .events import Listeners, Subscriber, Subscription
 from .future import JobFuture
-from .host import Host, main_thread_host
+from .host import Host, default_host
 from .node import TaskNode
 from .questions import Question
 from .refusals import refuse_abandoned, refuse_handler, refuse_job
 from .session import Session, close_dropped
+from .sigterm import WindingDown
 from .snapshot import TreeSnapshot
 from .state import State
 from .submission import Immediate
@@ -28,6 +29,8 @@ from .waiting import Latch
 from .work import as_node
 
 if TYPE_CHECKING:
+    from agere.watch import Style, Watch
+
     from .handler import HandlerCoroutine
     from .job import Job
 
@@ -51,7 +54,7 @@ class Commander(TaskNode[T]):
     Args:
         logger: where failures go; ``agere.node`` by default.
         name: for threads, logs and pictures.
-        host: where the person is; the main thread and its terminal by default.
+        host: where the person is; by default the main thread and its terminal, or the notebook in a Jupyter kernel.
         lanes: how many bodies each named lane runs at once, as ``{"llm": 8}``.
         max_workers: bound of the worker threads.
         grace: seconds that terminated work has to unwind, before it is abandoned.
@@ -78,7 +81,7 @@ class Commander(TaskNode[T]):
         _check_options(logger, host, lanes, max_workers, grace, stall)
         self.__agere_options__ = (
             name or f"agere-{next(_numbers)}",
-            host if host is not None else main_thread_host(),
+            host if host is not None else default_host(),
             dict(lanes or {}),
             max_workers,
             float(grace),
@@ -86,6 +89,7 @@ class Commander(TaskNode[T]):
             logger if logger is not None else logging.getLogger("agere.node"),
         )
         self.__agere_listeners__ = Listeners()
+        self.__agere_sigterm__ = WindingDown()
         self.__agere_lock__ = threading.Lock()
 
     # -- its life
@@ -104,7 +108,8 @@ class Commander(TaskNode[T]):
         """Any thread but an Agere loop. Start, run the work, and return when the commander has exited.
 
         Works inside a running event loop too, and leaves it alone. On the main thread it serves the host meanwhile.
-        Ctrl-C terminates everything, waits for the unwinding, and raises KeyboardInterrupt.
+        Ctrl-C terminates everything, waits for the unwinding, and raises KeyboardInterrupt; SIGTERM likewise, with a
+        SystemExit.
 
         Args:
             job: a Job, or an iterable of them; handlers and plain functions work as well.
@@ -120,6 +125,10 @@ class Commander(TaskNode[T]):
             SystemExit, KeyboardInterrupt: left a body or a callback.
         """
         refuse_on_loop("run()", "submit the work instead, or delegate this call")
+        with WindingDown():
+            return self._run_(job, auto_exit)
+
+    def _run_(self, job: Any, auto_exit: bool) -> T | None:
         session = self._begin_session_(someone_runs=True)
         refused: BaseException | None = None
         try:
@@ -134,7 +143,7 @@ class Commander(TaskNode[T]):
             if auto_exit or refused is not None:
                 session.exit_when_idle()
             result = self._wait_for_(session, None)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit):
             self._terminate_and_wait_(session)
             raise
         if refused is not None:
@@ -193,7 +202,7 @@ class Commander(TaskNode[T]):
         node = current_node()
         if not wait or here.on_loop or here.session is session or (node is not None and node._session_ is session):
             return
-        session.finish_exit(session.pump_for_this_thread())
+        session.finish_exit(session.pump_while_unwinding())
 
     def wait_for_exit(self, timeout: float | None = None) -> T | None:
         """Any thread but an Agere loop. Wait until the session has ended.
@@ -219,7 +228,7 @@ class Commander(TaskNode[T]):
             raise DeadlockError("a body would wait for the exit of its own commander, which waits for the body")
         try:
             return self._wait_for_(session, timeout)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit):
             if not session.closed:
                 self._terminate_and_wait_(session)
             raise
@@ -237,7 +246,15 @@ class Commander(TaskNode[T]):
 
     def __enter__(self) -> Self:
         refuse_on_loop("`with Commander()`", "use `async with`")
-        return self.start()
+        sigterm = WindingDown()
+        sigterm.__enter__()
+        try:
+            self.start()
+        except BaseException:
+            sigterm.__exit__()
+            raise
+        self.__agere_sigterm__ = sigterm
+        return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
@@ -251,9 +268,11 @@ class Commander(TaskNode[T]):
                 self._wait_for_(session, None)
             else:
                 self._terminate_and_wait_(session)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit):
             self._terminate_and_wait_(session)
             raise
+        finally:
+            self.__agere_sigterm__.__exit__()
 
     def __aenter__(self) -> Awaitable[Self]:
         self.start()
@@ -293,21 +312,63 @@ class Commander(TaskNode[T]):
             return taken[0]
         return snapshot.take(self)
 
-    def subscribe(self, fn: Subscriber) -> Callable[[], None]:
+    def subscribe(self, fn: Subscriber, *, in_context: bool = False) -> Subscription:
         """Any thread. Have every lifecycle event (``agere.commander.events``) handed to ``fn``, in order.
 
-        ``fn`` is called on a thread of its own: a slow or raising subscriber harms nobody.
+        ``fn`` is called on a thread of its own: a slow or raising subscriber harms nobody. One that falls more than
+        65,536 events behind loses some; the log says so, and an ``EventsLost`` stands in their place.
+
+        Args:
+            fn: called with each event. What it raises is logged on ``agere.events``.
+            in_context: call it in place instead, where the event arises (mostly the loop thread), within the node's
+                context. A context variable that it sets at ``NodeStarted`` is there in the body, in its callbacks and
+                in all that they submit. It must be quick, and not block: the loop waits for it.
 
         Returns:
-            A function that ends the subscription.
+            What ends the subscription when it is called. Its ``drain(timeout)`` waits until all has been read.
+
+        Raises:
+            TypeError: ``fn`` cannot be called.
         """
-        return self.__agere_listeners__.add(fn)
+        return self.__agere_listeners__.add(fn, in_context)
 
     @property
     def questions(self) -> tuple[Question, ...]:
         """Any thread. The open questions of nodes to the person, oldest first."""
         session = self._session_
         return () if session is None else session.person.open.all()
+
+    def watch(self, style: Style = "auto", *, lines: int = 30) -> Watch:
+        """Any thread. Show what runs, live: states, ages and counts, until the commander exits.
+
+        Prints and log lines of this process appear above the view, and prompts of ``input`` interrupt it. It costs a
+        bounded share of one thread, and nothing that goes wrong in it reaches the program.
+
+        Args:
+            style: "terminal" (a live tree on stderr; needs rich), "notebook" (one display in Jupyter), "lines" (plain
+                lines on stderr), or "auto": what fits the place.
+            lines: how many lines of the tree to show.
+
+        Returns:
+            What runs already; ``stop()`` ends it. As a context manager it shows every session of its block.
+
+        Raises:
+            ImportError: the view is for a terminal, and rich is not installed.
+            ValueError: an unknown style, or fewer than 1 line.
+        """
+        from agere.watch import Watch
+
+        return Watch(self, style, lines)
+
+    def _repr_html_(self) -> str:
+        from agere.rendering.html import commander_html
+
+        return commander_html(self)
+
+    def __rich__(self) -> object:
+        from agere.rendering.rich_text import commander_text
+
+        return commander_text(self)
 
     # -- inside
 
@@ -328,6 +389,7 @@ class Commander(TaskNode[T]):
             self._session_ = session
             try:
                 session.start()
+                self.__agere_listeners__.session_began(session)
             except BaseException:
                 self._session_ = before
                 self._phase_ = tree.NEW if before is None else tree.ENDED
@@ -361,7 +423,7 @@ class Commander(TaskNode[T]):
 
     def _terminate_and_wait_(self, session: Session) -> None:
         session.request_exit()
-        session.finish_exit(session.pump_for_this_thread())
+        session.finish_exit(session.pump_while_unwinding())
 
     def _close_(self, alone: bool = False) -> bool:
         """To terminate the commander, alone or not, is to exit: nothing stands above it to take its children."""

@@ -144,13 +144,13 @@ def raisable(rope: Rope, first: Failure) -> tuple[BaseException, list[Failure]]:
 
 def path(node: TaskNode[Any]) -> str:
     """Any thread. The way from the commander down to ``node``, in words."""
-    names = [node._label_()]
-    names.extend(above._label_() for above in tree.ancestors(node))  # type: ignore[attr-defined]
-    names.reverse()
-    if len(names) > SHOWN_PATH:
-        half = SHOWN_PATH // 2
-        names[half:-half] = [f"... {len(names) - 2 * half} more ..."]
-    return " > ".join(names)
+    nodes: list[Any] = [node, *tree.ancestors(node)]
+    nodes.reverse()
+    half = SHOWN_PATH // 2
+    if len(nodes) <= SHOWN_PATH:
+        return " > ".join(one._label_() for one in nodes)
+    first, last = ([one._label_() for one in part] for part in (nodes[:half], nodes[-half:]))
+    return " > ".join([*first, f"... {len(nodes) - 2 * half} more ...", *last])
 
 
 def in_words(error: BaseException) -> str:

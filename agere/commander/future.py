@@ -15,9 +15,10 @@ from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, InvalidStateError
 from contextvars import Context, copy_context
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
-from agere.errors import NodeTerminatedError
+from agere.errors import HostGoneError, NodeTerminatedError
 
 from . import failures, tree
 from .affinity import current_node, here, refuse_on_loop
@@ -112,7 +113,8 @@ class JobFuture(Future[T]):
         """Any thread but an Agere loop. Wait for the outcome.
 
         On the main thread it also serves the host: questions are asked and deliveries made meanwhile. Ctrl-C
-        terminates the job, waits until it has unwound, and raises KeyboardInterrupt.
+        terminates the job, waits until it has unwound, and raises KeyboardInterrupt; SIGTERM likewise, with a
+        SystemExit.
 
         Args:
             timeout: seconds, or None to wait as long as it takes. Running out of it does not cancel the job.
@@ -162,10 +164,13 @@ class JobFuture(Future[T]):
             on_host: call it on the host's thread instead.
         """
         if on_host:
-            host = self._session.host
+            host, context = self._session.host, copy_context()
 
             def call(future: JobFuture[T]) -> None:
-                host.post(lambda: fn(future))
+                try:
+                    host.post(lambda: context.copy().run(fn, future))
+                except HostGoneError as error:  # a window that was closed wants to know nothing any more
+                    logger.info("a done callback of %r is dropped: %s", future, error)
 
         else:
             call = fn  # type: ignore[assignment]
@@ -256,10 +261,11 @@ class JobFuture(Future[T]):
         pump = session.pump_for_this_thread()
         try:
             done = block_until(self.done, self._wakers_list(), timeout, pump, self._look_around)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit):
             self.cancel()
             with contextlib.suppress(TimeoutError):
-                block_until(self.done, self._wakers_list(), session.grace, pump, self._look_around)
+                unwinding = session.pump_while_unwinding()
+                block_until(self.done, self._wakers_list(), session.grace, unwinding, self._look_around)
             raise
         if not done:
             raise TimeoutError(f"{self.node._describe_()} has not completed within {timeout} s")
@@ -296,8 +302,33 @@ class JobFuture(Future[T]):
     def _raise_terminated(self) -> NoReturn:
         raise NodeTerminatedError(f"{self.node._describe_()} was terminated before it had a result")
 
-    def __repr__(self) -> str:
-        state = {PENDING: "pending", CANCELLED: "cancelled"}.get(
+    # -- showing it
+
+    def _state_word_(self) -> str:
+        return {PENDING: "pending", CANCELLED: "cancelled"}.get(
             self._state, "failed" if self._rope is not None else "finished"
         )
-        return f"<JobFuture of {self.node._describe_()}: {state}>"
+
+    def _failure_words_(self) -> str | None:
+        """Any thread. What went wrong, in words. Unlike ``exception()`` it receives nothing."""
+        rope = self._rope
+        if rope is None or self._state is not FINISHED:
+            return None
+        first = failures.in_words(failures.front(rope).error)
+        others = len(list(islice(failures.each(rope), 1, failures.SHOWN + 1)))
+        if not others:
+            return first
+        return f"{first} (and {others if others < failures.SHOWN else f'at least {others}'} more)"
+
+    def __repr__(self) -> str:
+        return f"<JobFuture of {self.node._describe_()}: {self._state_word_()}>"
+
+    def _repr_html_(self) -> str:
+        from agere.rendering.html import future_html
+
+        return future_html(self)
+
+    def __rich__(self) -> object:
+        from agere.rendering.rich_text import future_text
+
+        return future_text(self)

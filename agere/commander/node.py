@@ -79,6 +79,7 @@ class TaskNode(tree.TreeEntry, Generic[T_co]):
         "_extra_",
         "_future_",
         "_id_",
+        "_runs_",
         "_session_",
         "_since_",
         "_state_",
@@ -95,6 +96,8 @@ class TaskNode(tree.TreeEntry, Generic[T_co]):
     _value_: Any
     _error_: BaseException | None
     _since_: float
+    _runs_: int
+    """How often it has run before. Unset until it runs again: most nodes never do."""
 
     _kind_ = "node"
     """Fixed by the base class: a subclass may call anything of its own ``kind``."""
@@ -431,9 +434,10 @@ class TaskNode(tree.TreeEntry, Generic[T_co]):
         more = self._more_()
         if more.streams is None:
             more.streams = {}
-        more.streams[stream] = None
         session = self._session_
-        if session is not None:
+        known = stream in more.streams
+        more.streams[stream] = None
+        if session is not None and not known:
             session.stream_opened(self)
         if self._phase_ not in (tree.QUEUED, tree.ACTIVE):
             TaskNode.detach_stream(self, stream)
@@ -479,6 +483,9 @@ class TaskNode(tree.TreeEntry, Generic[T_co]):
         if session is None:
             raise AttributeNotSetError(f"{self._describe_()} has no commander: it has not been submitted yet")
         return session.commander()
+
+    def _run_number_(self) -> int:
+        return getattr(self, "_runs_", 0) + 1
 
     def _callback_(self) -> Callback:
         more = self._more_()
@@ -539,6 +546,7 @@ class TaskNode(tree.TreeEntry, Generic[T_co]):
                 self._session_, self._parent_, self._context_, self._state_, self._value_, self._error_, more
             )
             self._state_ = self._value_ = self._error_ = self._body_ = self._future_ = None
+            self._runs_ = self._run_number_()
             if more is not None:
                 self._extra_ = more.for_next_run()
         self._session_ = session
@@ -549,6 +557,8 @@ class TaskNode(tree.TreeEntry, Generic[T_co]):
     def _unclaim_(self, outcome: _Outcome) -> None:
         """The claimer only. The run was refused: everything is as it was before."""
         self._future_ = None
+        if outcome is not _NEVER_RUN:
+            self._runs_ -= 1
         self._session_, self._parent_, self._context_, self._state_, self._value_, self._error_, more = outcome
         if more is not None:
             self._extra_ = more
@@ -606,6 +616,11 @@ class TaskNode(tree.TreeEntry, Generic[T_co]):
             else:
                 session.call_on_loop(session.scheduler.adopt_future, self, future)
         return future
+
+    def _is_terminated_(self) -> bool:
+        """Any thread. Whether it is being terminated, or was: a call that was delegated may outlive its node."""
+        phase = self._phase_
+        return phase == tree.CLOSING or (phase == tree.ENDED and self._state_ is State.TERMINATED)
 
     def _describe_(self) -> str:
         """For messages: not ``repr``, which a subclass may make raise, or show what should not be seen."""

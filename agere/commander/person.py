@@ -24,6 +24,54 @@ if TYPE_CHECKING:
     from .session import Session
 
 
+class Delivery:
+    """A call on its way to the host's thread.
+
+    Attributes:
+        future: what it gives; cancelled if the node is terminated before its turn comes.
+    """
+
+    __slots__ = ("_call", "_context", "_even_if_ending", "_node", "future")
+
+    def __init__(self, node: TaskNode[Any], call: Callable[[], Any], even_if_ending: bool) -> None:
+        self._node = node
+        self._call = call
+        self._even_if_ending = even_if_ending
+        self._context = contextvars.copy_context()
+        self.future: Future[Any] = Future()
+
+    def __call__(self) -> None:
+        """Host's thread. Its turn has come."""
+        node, future = self._node, self.future
+        terminated = node._phase_ == tree.CLOSING or (
+            node._phase_ >= tree.ENDING and not self._even_if_ending and node._state_ is State.TERMINATED
+        )
+        if terminated:
+            future.cancel()
+        if not future.set_running_or_notify_cancel():
+            return
+        value, error = None, None
+        before, here.node = here.node, node
+        try:
+            value = self._context.run(self._call)
+        except BaseException as raised:  # noqa: BLE001 - it is the Future's to raise
+            error = raised
+        finally:
+            here.node = before
+        # Outside of the try: on the main thread Ctrl-C can come at any moment, also in the Future's callbacks.
+        if error is None:
+            future.set_result(value)
+            return
+        future.set_exception(storable(error))
+        if isinstance(error, SystemExit | KeyboardInterrupt):
+            raise error
+
+    def refuse(self, error: BaseException) -> None:
+        """Any thread. Its turn will never come: the host has gone."""
+        if self.future.set_running_or_notify_cancel():
+            self.future.set_exception(error)
+
+
 class Person:
     """The person, as one session's nodes reach them.
 
@@ -39,35 +87,9 @@ class Person:
 
     def deliver(self, node: TaskNode[Any], call: Callable[[], Any], even_if_ending: bool = False) -> Future[Any]:
         """Any thread. Run ``call`` on the host's thread unless the node is terminated before."""
-        future: Future[Any] = Future()
-        context = contextvars.copy_context()
-
-        def run() -> None:
-            terminated = node._phase_ == tree.CLOSING or (
-                node._phase_ >= tree.ENDING and not even_if_ending and node._state_ is State.TERMINATED
-            )
-            if terminated:
-                future.cancel()
-            if not future.set_running_or_notify_cancel():
-                return
-            value, error = None, None
-            before, here.node = here.node, node
-            try:
-                value = context.run(call)
-            except BaseException as raised:  # noqa: BLE001 - it is the Future's to raise
-                error = raised
-            finally:
-                here.node = before
-            # Outside of the try: on the main thread Ctrl-C can come at any moment, also in the Future's callbacks.
-            if error is None:
-                future.set_result(value)
-                return
-            future.set_exception(storable(error))
-            if isinstance(error, SystemExit | KeyboardInterrupt):
-                raise error
-
-        self._host.post(run)
-        return future
+        delivery = Delivery(node, call, even_if_ending)
+        self._host.post(delivery)
+        return delivery.future
 
     async def ask(self, node: TaskNode[Any], prompt: str) -> str:
         """Loop only. Ask the person, for ``await node.ask(prompt)``."""
@@ -81,9 +103,10 @@ class Person:
             NobodyAnswersError: ``input()`` was called and nobody pumps the host.
         """
         node = node if node is not None else current_node()
-        if node is not None and node._phase_ == tree.CLOSING:
+        if node is not None and node._is_terminated_():
             raise asyncio.CancelledError(f"{node._describe_()} is being terminated")
-        if by_input and not wait_for_somebody(self._host):
+        later = not self._session.on_loop and self._host.will_ask_later()
+        if by_input and not later and not wait_for_somebody(self._host):
             raise NobodyAnswersError(
                 "input() on a thread of a commander is answered on the main thread while it waits in run() or "
                 "result(), and it does not; use `await node.ask(prompt)`, which can be answered from anywhere"
@@ -111,10 +134,11 @@ class Person:
         question = Question(prompt, node, blocks_loop)
         self.open.add(question)
         if self._listeners.active and node is not None:
-            parent = node._parent_of_()
-            self._listeners.publish(QuestionAsked(node, parent, question))
+            parent: Any = node._parent_
+            run = node._run_number_()
+            self._listeners.publish(QuestionAsked(node, parent, question, run=run))
             question.future.add_done_callback(
-                lambda _: self._listeners.publish(QuestionAnswered(node, parent, question))
+                lambda _: self._listeners.publish(QuestionAnswered(node, parent, question, run=run))
             )
         try:
             self._host.ask(question)

@@ -8,7 +8,7 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
-from . import host, input_routing, node, stall
+from . import events, host, input_routing, node, stall
 from .affinity import here
 
 if TYPE_CHECKING:
@@ -33,15 +33,25 @@ def unregister(session: Session) -> None:
         _running.discard(session)
 
 
-def _close_all() -> None:
-    """Main thread, at interpreter exit, while threads still run: leave promptly, running ``finally`` blocks."""
+def begin_to_leave() -> list[Session]:
+    """Any thread. The process is about to end: have all sessions leave promptly, running ``finally`` blocks.
+
+    Returns:
+        The sessions that ran.
+    """
     with _lock:
         sessions = list(_running)
     for session in sessions:
         session.hurry(EXIT_GRACE_SECONDS)
         session.request_exit()
-    for session in sessions:
-        session.finish_exit(session.pump_for_this_thread())
+    return sessions
+
+
+def _close_all() -> None:
+    """Main thread, at interpreter exit, while threads still run."""
+    for session in begin_to_leave():
+        session.finish_exit(session.pump_while_unwinding())
+    events.flush_all(EXIT_GRACE_SECONDS)
 
 
 def _after_fork_in_child() -> None:
@@ -59,6 +69,7 @@ def _after_fork_in_child() -> None:
     host.reset_after_fork()
     input_routing.reset_after_fork()
     stall.reset_after_fork()
+    events.reset_after_fork()
 
 
 # Before concurrent.futures joins its threads, and before atexit; daemon threads are still alive then.

@@ -26,7 +26,6 @@ from agere.errors import NodeActiveError, WorkerLimitError
 from . import failures, tree
 from .callback_runner import CallbackRunner, record_extra
 from .emission import NOTHING_TO_AWAIT, Channel, Emission
-from .events import NodeCreated, NodeEnded, NodeStarted
 from .future import JobFuture
 from .handler import HandlerCoroutine
 from .job import Job
@@ -36,6 +35,7 @@ from .questions import WithdrawnError
 from .state import COMPLETED, TERMINATED, State
 from .successors import Successors
 from .tasks import LanedTask, NodeTask
+from .telling import tell
 from .termination import close_streams
 from .tree import ACTIVE, CLOSING, ENDED, ENDING, QUEUED
 from .workers import Ticket
@@ -77,7 +77,7 @@ class Scheduler:
         tree.attach(parent, node)
         node._pending_ = 1
         if self._listeners.active:
-            self._listeners.publish(NodeCreated(node, parent))
+            self._listeners.created(node, parent)
         more = node._extra_
         if more is not None and more.callback is not None:
             self.announce_end_callbacks(node)
@@ -170,7 +170,7 @@ class Scheduler:
         node._phase_ = ACTIVE
         node._since_ = monotonic()
         if self._listeners.active:
-            self._listeners.publish(NodeStarted(node, node._parent_of_()))
+            self._listeners.started(node)
 
     def _run_task(self, node: Node, coro: Any) -> None:
         if coro.__class__ is not CoroutineType and not inspect.iscoroutine(coro):
@@ -332,7 +332,9 @@ class Scheduler:
         if isinstance(error, SystemExit | KeyboardInterrupt):
             self._session.crash(error)
         elif failures.mark(failure):
-            self._log.error(
+            tell(
+                self._log.error,
+                failure.node,
                 "%s failed: %s",
                 failure.node._label_(),
                 failures.in_words(error),
@@ -469,10 +471,11 @@ class Scheduler:
         value, error = node._value_, node._error_
         node._body_ = node._future_ = None
         tree.unlink(node)
+        run = node._run_number_() if self._listeners.active else 0
         # From here on another thread may submit the node anew: nothing of it is read below.
         node._phase_ = ENDED
-        if self._listeners.active and state is not None:
-            self._listeners.publish(NodeEnded(node, parent, state, error))  # type: ignore[arg-type]
+        if run and state is not None:
+            self._listeners.ended(node, parent, run, state, error)  # type: ignore[arg-type]
         if rope is not None:
             if parent._parent_ is None:
                 if future is None or not future._is_watched():

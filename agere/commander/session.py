@@ -80,12 +80,15 @@ class Session:
         self.name = name
         self.host = host
         self.grace = grace
+        self.margin = MARGIN_SECONDS
         self.stall = stall
         self.log = logger
         self.listeners = listeners
         self.loop_thread = 0
         """The ident of the loop's thread while it runs: the quickest way to see whether one is on it."""
         self.forked = False
+        self.began = 0.0
+        self.ended: float | None = None
         self.closed = False
         self.leaving = False
         self.over = Latch()
@@ -129,6 +132,7 @@ class Session:
             WorkerLimitError: the system refused a thread.
         """
         process.register(self)
+        self.began = monotonic()
         try:
             self.thread.start()
         except RuntimeError as error:
@@ -211,7 +215,7 @@ class Session:
             asyncio.CancelledError: the emitting body is being terminated.
         """
         emitter = here.node if here.node is not None else node
-        if emitter._phase_ == tree.CLOSING:
+        if emitter._is_terminated_():
             raise asyncio.CancelledError(f"{emitter._describe_()} is being terminated")
         if self.mailbox.report(self.scheduler.emit, node, value):
             wait_in_worker_for_room(self, node)
@@ -219,16 +223,24 @@ class Session:
     def stream_opened(self, node: TaskNode[Any]) -> None:
         """Any thread. A stream of the node was opened."""
         if self.listeners.active:
-            self.listeners.publish(StreamOpened(node, node._parent_))  # type: ignore[arg-type]
+            self.listeners.publish(StreamOpened(node, node._parent_, run=node._run_number_()))  # type: ignore[arg-type]
 
     def stream_closed(self, node: TaskNode[Any]) -> None:
         """Any thread. A stream of the node has ended."""
         if self.listeners.active:
-            self.listeners.publish(StreamClosed(node, node._parent_))  # type: ignore[arg-type]
+            self.listeners.publish(StreamClosed(node, node._parent_, run=node._run_number_()))  # type: ignore[arg-type]
 
     def pump_for_this_thread(self) -> Pump | None:
         """Any thread. What it must serve while it waits here."""
         return self.host.pump()
+
+    def pump_while_unwinding(self) -> Pump | None:
+        """Any thread. What it must serve while it waits here for what was terminated."""
+        return self.host.pump_while_unwinding()
+
+    def pump_for_this_loop(self) -> Pump | None:
+        """Any thread with an event loop that is not Agere's. What it must serve while a task of that loop awaits."""
+        return self.host.pump_in_await()
 
     # -- ending
 
@@ -299,7 +311,7 @@ class Session:
         if callback is None or callback is not self._last_callback:
             self._last_callback = callback
             self._progress_at = now
-        stuck = now - max(self._progress_at, self._exit_asked_at) > self.grace + MARGIN_SECONDS
+        stuck = now - max(self._progress_at, self._exit_asked_at) > self.grace + self.margin
         # Each step of leaving is bounded. Should one not be, this bound still ends the wait.
         return stuck or now - self._exit_asked_at > 10 * self.grace + 30 * MARGIN_SECONDS
 
@@ -328,7 +340,7 @@ class Session:
             self.stuck = True
         self.log.error("the loop of %s is stuck and is abandoned%s", self.name, stall.stack_of(self.thread.ident or 0))
         for entry in self.mailbox.take_submitted(self.scheduler.admit_from_outside):
-            self.terminator.disown(entry)
+            self.terminator.disown(entry, admitted=False)
         self._finished()
         with contextlib.suppress(RuntimeError):  # should it come back, it winds up and closes
             self.loop.call_soon_threadsafe(self._begin_leaving)
@@ -370,6 +382,7 @@ class Session:
     def hurry(self, grace: float) -> None:
         """Any thread. Whoever waits for the exit has less patience now."""
         self.grace = min(self.grace, grace)
+        self.margin = min(self.margin, grace)
         self.mailbox.report(self._look_again)
 
     def _look_again(self) -> None:
@@ -444,6 +457,7 @@ class Session:
         with self._exit_lock:
             if self.closed:
                 return
+            self.ended = monotonic()
             self.closed = True
         process.unregister(self)
         stall.unwatch(self)

@@ -48,21 +48,29 @@ class TreeSnapshot:
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
-    def to_dict(self) -> dict[str, Any]:
-        """The picture as plain dicts and lists."""
-        made: dict[int, dict[str, Any]] = {}
-        for node in self:
-            made[id(node)] = {
-                "id": node.id,
-                "kind": node.kind,
-                "name": node.name,
-                "state": str(node.state),
-                "age": node.age,
-                "children": [],
-            }
-        for node in self:
-            made[id(node)]["children"] = [made[id(child)] for child in node.children]
-        return made[id(self)]
+    def to_dict(self, depth: int | None = None) -> dict[str, Any]:
+        """The picture as plain dicts and lists, ready for JSON.
+
+        Args:
+            depth: how many levels below this node; all by default (Python's ``json`` follows some 900 at the most).
+                Where something was cut off, ``"hidden"`` tells how many children there are.
+        """
+        whole: dict[str, Any] = {}
+        stack = [(self, whole, 0)]
+        while stack:
+            node, made, level = stack.pop()
+            children: list[dict[str, Any]] = []
+            made.update(id=node.id, kind=node.kind, name=str(node.name), state=str(node.state), age=node.age)
+            made["children"] = children
+            if depth is not None and level >= depth:
+                if node.children:
+                    made["hidden"] = len(node.children)
+                continue
+            for child in node.children:
+                below: dict[str, Any] = {}
+                children.append(below)
+                stack.append((child, below, level + 1))
+        return whole
 
     def __str__(self) -> str:
         lines: list[str] = []
@@ -75,12 +83,23 @@ class TreeSnapshot:
                 left_out += 1
                 continue
             age = "" if node.age is None else f" {node.age:.1f} s"
-            lines.append(f"{'  ' * depth}{node.kind} {node.name} #{node.id} {node.state}{age}")
+            name = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in str(node.name))
+            lines.append(f"{'  ' * depth}{node.kind} {name} #{node.id} {node.state}{age}")
         if left_out:
             lines.append(f"... and {left_out} more")
         return "\n".join(lines)
 
     __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        from agere.rendering.html import tree_html
+
+        return tree_html(self)
+
+    def __rich__(self) -> object:
+        from agere.rendering.rich_text import tree_text
+
+        return tree_text(self)
 
 
 def take(root: TaskNode[Any]) -> TreeSnapshot:
@@ -94,7 +113,7 @@ def take(root: TaskNode[Any]) -> TreeSnapshot:
             node._kind_,
             node._name_(),
             node._public_state_(),
-            now - node._since_ if node._since_ else None,
+            now - node._since_ if node._since_ and node._phase_ != tree.QUEUED else None,
             tuple(made[child._id_] for child in tree.children(node) if child._id_ in made),  # type: ignore[attr-defined]
         )
     return made[root._id_]

@@ -21,6 +21,8 @@ from time import monotonic
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from .telling import tell
+
 if TYPE_CHECKING:
     from .session import Session
 
@@ -170,14 +172,14 @@ def _tell(watch: Watch) -> None:
     if line in watch.told:
         return
     watch.told.add(line)
-    session.log.warning(
-        "%s has blocked the event loop of %s for over %s s; use `await`, self.delegate(...), or a plain `def` body:"
-        "\n%s",
-        "a callback" if node is None else node._label_(),
-        session.name,
-        session.stall,
-        "".join(stack.format()),
+    message = (
+        "%s has blocked the event loop of %s for over %s s; use `await`, self.delegate(...), or a plain `def` body:\n%s"
     )
+    text = "".join(stack.format())
+    if node is None:
+        session.log.warning(message, "a callback", session.name, session.stall, text)
+    else:
+        tell(session.log.warning, node, message, node._label_(), session.name, session.stall, text)
 
 
 def _inside_callback(top: FrameType) -> traceback.StackSummary:

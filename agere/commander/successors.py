@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from agere.errors import NodeActiveError
 
 from .node import TaskNode
+from .telling import tell
 from .tree import ACTIVE
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Successors:
                 if following is not None:
                     self._run_successor(node, following[0], following[1])
             except BaseException as error:  # noqa: BLE001 - told, and the node goes on ending
-                self._log.error("an edge of %s failed; its path ends here", node._label_(), exc_info=error)
+                tell(self._log.error, node, "an edge of %s failed; its path ends here", node._label_(), exc_info=error)
 
     def _run_successor(self, node: Node, target: Node, data: Any) -> None:
         parent = node._parent_
@@ -62,7 +63,8 @@ class Successors:
                 try:
                     started = self._claim_and_bind(node, context, data)
                 except BaseException as error:  # noqa: BLE001 - told; the path ends here
-                    self._log.error("an edge into %s failed; its path ends here", node._label_(), exc_info=error)
+                    message = "an edge into %s failed; its path ends here"
+                    tell(self._log.error, node, message, node._label_(), exc_info=error)
                 else:
                     if not started:
                         return  # somebody submitted it in between: this one's turn comes when that has ended

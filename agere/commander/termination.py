@@ -12,6 +12,7 @@ from .node import TaskNode
 from .stall import stack_of
 from .state import State
 from .tasks import CallbackTask, NodeTask
+from .telling import tell
 from .tree import ACTIVE, CLOSING, ENDED, ENDING, NEW, QUEUED
 from .workers import Ticket
 
@@ -112,7 +113,9 @@ class Terminator:
                 self._scheduler.conclude(node)
 
     def _tell_abandoned(self, node: Node, what: str, hanging: NodeTask | Ticket) -> None:
-        self._log.error(
+        tell(
+            self._log.error,
+            node,
             "%s%s did not unwind within %s s and is abandoned%s",
             what,
             node._label_(),
@@ -134,16 +137,26 @@ class Terminator:
         if more is not None:
             more.callback_task = None  # its end counts no longer
 
-    def disown(self, node: Node) -> None:
-        """The session is over, and the node has not ended: account for it all the same."""
+    def disown(self, node: Node, admitted: bool = True) -> None:
+        """The session is over, and the node has not ended: account for it all the same.
+
+        Args:
+            node: the node.
+            admitted: whether it has left the mailbox, and stands in the tree.
+        """
         if node._phase_ == ENDED:
             return
         body, future = node._body_, node._future_
         if isinstance(body, Ticket):
             body.dead = True
+        run, parent = node._run_number_(), node._parent_
         node._state_ = State.TERMINATED
         node._body_ = node._future_ = None
         node._phase_ = ENDED
+        if self._session.listeners.active:
+            if not admitted:
+                self._session.listeners.created(node, parent)  # type: ignore[arg-type]
+            self._session.listeners.ended(node, parent, run, State.TERMINATED, None)  # type: ignore[arg-type]
         if future is not None:
             future._settle(None, None, cancelled=True)
 
@@ -165,8 +178,8 @@ def close_streams(node: Node, log: logging.Logger) -> None:
             if node._session_ is None:
                 raise
             node._session_.crash(error)
-        except BaseException as error:
-            log.error("closing a stream of %s failed", node._label_(), exc_info=error)
+        except BaseException as error:  # noqa: BLE001 - told
+            tell(log.error, node, "closing a stream of %s failed", node._label_(), exc_info=error)
 
 
 def where(body: NodeTask | Ticket) -> str:

@@ -9,34 +9,42 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from time import monotonic
 from typing import Protocol, TypeVar
 
 from .failures import storable
+from .sigterm import WindingDown
 
 T = TypeVar("T")
 
 SLICE_SECONDS = 0.25
 
 
+class Waker(Protocol):
+    """What makes a wait look again: a raw lock, or for an ``await`` something that wakes its loop."""
+
+    def release(self) -> None:
+        """Any thread. Have the wait look again; RuntimeError if it has been told to already."""
+
+
 class Pump(Protocol):
     """What runs things on the waiting thread meanwhile (see ``host.py``)."""
 
-    def enter(self, waker: threading.Lock) -> None:
+    def enter(self, waker: Waker) -> None:
         """The calling thread begins to pump; release ``waker`` when there is something to do."""
 
     def work(self) -> None:
         """Do what there is to do, on the calling thread."""
 
-    def leave(self, waker: threading.Lock) -> None:
+    def leave(self, waker: Waker) -> None:
         """The calling thread pumps no longer."""
 
 
-def wake_all(wakers: list[threading.Lock]) -> None:
+def wake_all(wakers: Sequence[Waker]) -> None:
     """Any thread. Let every wait look again. Safe against being early, late or twice."""
-    for waker in wakers.copy():
+    for waker in tuple(wakers):
         try:
             waker.release()
         except RuntimeError:  # it has been woken already
@@ -69,20 +77,21 @@ def block_until(
     if pump is not None:
         pump.enter(waker)
     try:
-        end = None if timeout is None else monotonic() + timeout
-        while not done():
-            if pump is not None:
-                pump.work()
-                if done():
-                    break
-            wait = SLICE_SECONDS
-            if end is not None:
-                wait = min(wait, end - monotonic())
-                if wait <= 0:
-                    return False
-            if not waker.acquire(timeout=wait) and each_slice is not None:
-                each_slice()
-        return True
+        with WindingDown():
+            end = None if timeout is None else monotonic() + timeout
+            while not done():
+                if pump is not None:
+                    pump.work()
+                    if done():
+                        break
+                wait = SLICE_SECONDS
+                if end is not None:
+                    wait = min(wait, end - monotonic())
+                    if wait <= 0:
+                        return False
+                if not waker.acquire(timeout=wait) and each_slice is not None:
+                    each_slice()
+            return True
     finally:
         if pump is not None:
             pump.leave(waker)

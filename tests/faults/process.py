@@ -60,6 +60,8 @@ def scenarios() -> Iterator[Scenario]:
             name = f"process/sigterm/{where}/{under}/handler-that-exits".replace(" ", "-")
             after = partial(_left_promptly, under)
             yield Scenario(name, sigterm, (where, under), 15.0, 7, after, False, natural=True)
+            name = f"process/sigterm/{where}/{under}/default".replace(" ", "-")
+            yield Scenario(name, sigterm_by_default, (where, under), 15.0, -signal.SIGTERM, after, False, natural=True)
         name = f"process/signal-handler/{where}/exit".replace(" ", "-")
         yield Scenario(name, handler_calls_exit, (where,), natural=True)
     for action in ("exit", "cancel", "submit"):
@@ -259,6 +261,15 @@ def _interrupted(where: str, under: str, times: int, ending: Ending) -> None:
 def sigterm(where: str, under: str) -> None:
     started = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
+    _interrupt(started, 1, signal.SIGTERM)
+    _wait_where(where, under, started)
+    raise AssertionError("no SystemExit")
+
+
+def sigterm_by_default(where: str, under: str) -> None:
+    """Nobody has set a handler: it winds down, and the process ends by it."""
+    started = threading.Event()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _interrupt(started, 1, signal.SIGTERM)
     _wait_where(where, under, started)
     raise AssertionError("no SystemExit")

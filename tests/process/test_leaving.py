@@ -347,8 +347,10 @@ c.exit()
         ).check()
         assert sorted(outcome.lines) == ["CancelledError", "interrupted", "started", "unwound"]
 
-    def test_sigterm_ends_it_as_any_program(self) -> None:
-        run("Commander().run(Endless())", signals=(("started", signal.SIGTERM),)).check(code=-signal.SIGTERM)
+    def test_sigterm_winds_down_and_ends_it_as_any_program(self) -> None:
+        run("Commander().run(Endless())", signals=(("started", signal.SIGTERM),)).check(
+            code=-signal.SIGTERM, out="started\nunwound\n"
+        )
 
     def test_sigterm_turned_into_exit(self) -> None:
         run(
