@@ -5,13 +5,17 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from agere._version import __version__
+from agere.commander.sigterm import TerminatedBySignal, WindingDown
 from agere.errors import NoModelError
+
+if TYPE_CHECKING:
+    from agere.chat import Chat
 
 OK, FAILED, INTERRUPTED, TERMINATED = 0, 1, 130, 143
 
@@ -31,9 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0, 1 (something went wrong), 2 (wrong usage), 130 (Ctrl-C), 143 (SIGTERM).
     """
     try:
-        with _winding_down_at_sigterm():
+        with WindingDown():
             return _run(_parse(argv))
-    except _Terminated:
+    except TerminatedBySignal:
         return TERMINATED
     except KeyboardInterrupt:
         with contextlib.suppress(OSError):
@@ -45,25 +49,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return leaving.code if isinstance(leaving.code, int) else FAILED
     finally:
         _let_go_of_broken_pipes()
-
-
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM. It winds everything down as Ctrl-C does: a line editor, for one, must give the terminal back."""
-
-
-@contextlib.contextmanager
-def _winding_down_at_sigterm() -> Iterator[None]:
-    def terminate(*_: object) -> None:
-        raise _Terminated
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -96,33 +81,45 @@ def _url(text: str) -> str:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from agere.chat import Agent, Screen, ask_once, open_model, prepare_terminal, talk, weather_tool
+    import logging
+
+    from agere.addons.demo_weather import weather_tool
+    from agere.chat import Chat, Screen, ask_once, open_model, prepare_terminal, talk
 
     prepare_terminal()
+    # What goes wrong in a turn is told in one line; a traceback is for programs that are being written.
+    logging.getLogger("agere.node").setLevel(logging.CRITICAL)
     screen = Screen()
     question = " ".join(arguments.question).strip()
-    tools = [weather_tool()]
-    prime = not question and sys.stdin is not None and sys.stdin.isatty()
+    person_types = not question and sys.stdin is not None and sys.stdin.isatty()
     try:
-        with open_model(arguments.model, base_url=arguments.base_url, prime=prime) as model:
+        # With one place, a question that comes early waits for the warming up instead of competing with it.
+        with open_model(arguments.model, base_url=arguments.base_url, parallel=1 if person_types else 2) as model:
             screen.note(f"Model: {model.description}.")
             if model.embedded:
                 screen.note("For a better one set OPENAI_API_KEY, or name a server with --base-url.")
-            for tool in tools:
-                screen.note(f"Tool: {tool.name} ({tool.note}).")
-            agent = Agent(model, tools, screen)
-            if question:
-                return OK if ask_once(agent, question) else FAILED
-            screen.note("`exit`, the end of input or Ctrl-C ends the conversation.")
-            outcome = talk(agent)
-            if outcome is None:
-                screen.leave()
-            else:
-                print(outcome)  # noqa: T201 - as in the tutorial
-            return OK
+            with Chat([weather_tool()], model) as chat:
+                for tool in chat.toolbox:
+                    screen.note(f"Tool: {tool.name} ({tool.note}).")
+                if question:
+                    return OK if ask_once(chat, screen, question) else FAILED
+                screen.note("`exit`, the end of input or Ctrl-C ends the conversation.")
+                if person_types:
+                    threading.Thread(target=_warm_up, args=(chat,), name="agere-warm-up", daemon=True).start()
+                outcome = talk(chat, screen)
+                if outcome is None:
+                    screen.leave()
+                else:
+                    print(outcome)  # noqa: T201 - as in the tutorial
+                return OK
     except NoModelError as error:
         screen.error(str(error))
         return FAILED
+
+
+def _warm_up(chat: Chat) -> None:
+    with contextlib.suppress(Exception):  # it only saves time; and closing the model breaks it off
+        chat.warm_up()
 
 
 def _let_go_of_broken_pipes() -> None:

@@ -1,7 +1,7 @@
 """Documents summarised from plain synchronous code: at most 8 model calls at a time, with a progress bar.
 
-No ``async`` in sight: ``summarise`` is a plain function, which Agere runs on worker threads. The lane ``llm`` lets
-8 of them run at once; the others wait in line. What ``submit`` returns are ``concurrent.futures`` Futures.
+No ``async`` in sight. Each document has a Chat of its own, whose only turn is a Job. The lane ``llm`` lets 8 of them
+run at once; the others wait in line. What ``submit`` returns are ``concurrent.futures`` Futures.
 
 Run it:  python examples/summarise_documents.py [FILE ...]
          cat notes.txt | python examples/summarise_documents.py -
@@ -12,10 +12,9 @@ import sys
 from concurrent.futures import Future, as_completed
 from pathlib import Path
 
-from agere import Commander
-from agere.chat import ChatModel, explain, open_model
+from agere import Chat, Commander, Job
+from agere.chat import Answer, ChatModel, explain, open_model
 from agere.errors import NoModelError
-from agere.utils.stoppable import stoppable
 
 AT_ONCE = 8
 READ = 4000  # characters of a document
@@ -31,13 +30,9 @@ SAMPLES = {
 }
 
 
-def summarise(model: ChatModel, document: str) -> str:
-    """A plain, blocking function. ``stoppable`` lets Ctrl-C end a read that waits for the server."""
-    question = f"Summarise in one short sentence:\n\n{document[:READ]}"
-    said = []
-    for chunk in stoppable(model.open_stream([{"role": "user", "content": question}])):
-        said += [choice.delta.content or "" for choice in chunk.choices]
-    return " ".join("".join(said).split())
+def summarise(model: ChatModel, document: str) -> Job[Answer]:
+    """The Job that has a document summarised."""
+    return Chat(model=model).turn(f"Summarise in one short sentence:\n\n{document[:READ]}")
 
 
 def main(names: list[str]) -> int:
@@ -47,14 +42,14 @@ def main(names: list[str]) -> int:
     logging.getLogger("agere.node").setLevel(logging.CRITICAL)
     with open_model() as model, Commander[None](lanes={"llm": AT_ONCE}, grace=1) as commander:
         print(f"Model: {model.description}.", file=sys.stderr)
-        futures: dict[Future[str], str] = {
-            commander.submit(summarise, model, document, lane="llm"): name for name, document in documents.items()
+        futures: dict[Future[Answer], str] = {
+            commander.submit(summarise(model, document), lane="llm"): name for name, document in documents.items()
         }
         for done, future in enumerate(as_completed(futures), start=1):
             error = future.exception()
             hide_progress()
             if error is None:
-                print(f"{futures[future]}: {future.result()}", flush=True)
+                print(f"{futures[future]}: {' '.join(str(future.result()).split())}", flush=True)
             else:
                 failed += 1
                 print(f"{futures[future]}: {explain(error, model)}", file=sys.stderr)

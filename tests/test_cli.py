@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import agere as package
-from agere.testing.scripted_llm import (
+from agere.testing import (
     Answer,
     Call,
     Gate,
@@ -259,7 +259,7 @@ def test_a_model_that_only_calls_tools_is_stopped() -> None:
     with ScriptedLLM(lambda _: tool_calls(paris(to_user=None))) as server:
         outcome = agere("chat", "hi", server=server).check(code=1, out="")
         assert len(server.requests) == 10
-    assert "the model called tools 10 times without an answer" in outcome.err.splitlines()[-1]
+    assert "no answer after 10 requests (max_rounds)" in outcome.err.splitlines()[-1]
 
 
 def test_a_closed_stdin_is_the_end_of_input() -> None:

@@ -9,7 +9,7 @@ from typing import Any, Self
 import pytest
 
 from agere.addons import local_llm
-from agere.testing.scripted_llm import Call, ScriptedLLM, text, tool_calls
+from agere.testing import Call, ScriptedLLM, text, tool_calls
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)

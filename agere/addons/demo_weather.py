@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
 
+    from agere.tools import Tool
+
 # ``to_user`` stands first: llama.cpp makes the model write arguments in the order of the schema, and only so
 # the text for the user arrives before the rest of the call.
 WEATHER_TOOL: ChatCompletionToolParam = {
@@ -62,6 +64,26 @@ def get_current_weather(location: str) -> str:
     if temperature is None:
         temperature = zlib.crc32(city.encode()) % 31
     return json.dumps({"location": location, "temperature": temperature, "unit": "celsius"})
+
+
+def weather_tool() -> Tool:
+    """``get_current_weather`` as a tool, told to the model in the words of `WEATHER_TOOL`.
+
+    The demo model has been tried with these very words: they are given, not made from the function.
+    """
+    from agere.tools import Tool
+
+    told = WEATHER_TOOL["function"]
+    properties: dict[str, Any] = dict(told["parameters"]["properties"])  # type: ignore[call-overload]
+    properties.pop("to_user")
+    return Tool.from_schema(
+        told["name"],
+        told["description"],
+        {"type": "object", "properties": properties, "required": [*properties]},
+        lambda arguments: get_current_weather(**arguments),
+        to_user=True,
+        note="invented data, for the demo",
+    )
 
 
 def worked_example(

@@ -1,35 +1,33 @@
-"""The agent of ``agere chat``: made of nothing but Jobs, handlers and callbacks, to be read and taken apart.
+"""``Chat``, the agent in ten lines, and the command ``agere chat``: made of nothing but the public core.
 
-``model.py`` says which model answers, ``turn.py`` is one question up to its answer (the tutorial's Jobs and handlers),
-``dialogue.py`` asks for the next one, ``tools.py`` runs tools, ``screen.py`` shows it all to a person.
+``agent.py`` is the Chat, ``turn.py`` one question up to its answer (``record.py``: what it has come to, ``limits.py``,
+``queue.py``: one turn after another, ``answer.py``: what it gives), ``model.py`` says which model answers and
+``opening.py`` when it is opened, ``trouble.py`` what went wrong. ``conversation.py`` keeps what was said.
+``dialogue.py`` and ``screen.py`` are the command's. ``agere.tools`` makes the calls.
 """
 
-from .agent import Agent
+from .agent import Chat
+from .answer import Answer, Timings, Usage
 from .conversation import Conversation, Message
-from .dialogue import PromptJob, ask_once, talk
+from .dialogue import ask_once, talk
 from .model import ChatModel, open_model
-from .screen import Screen, View, prepare_terminal
-from .tools import Tool, ToolCall, ToolResult, weather_tool
+from .screen import Screen, prepare_terminal
 from .trouble import explain
-from .turn import ChatJob, TooManyRoundsError
+from .turn import TurnJob
 
 __all__ = [
-    "Agent",
-    "ChatJob",
+    "Answer",
+    "Chat",
     "ChatModel",
     "Conversation",
     "Message",
-    "PromptJob",
     "Screen",
-    "TooManyRoundsError",
-    "Tool",
-    "ToolCall",
-    "ToolResult",
-    "View",
+    "Timings",
+    "TurnJob",
+    "Usage",
     "ask_once",
     "explain",
     "open_model",
     "prepare_terminal",
     "talk",
-    "weather_tool",
 ]

@@ -1,74 +1,35 @@
-"""Turn after turn: asks the person, has the question answered, asks again."""
+"""Turn after turn, at a terminal or behind a pipe: plain synchronous code around a ``Chat``."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from agere.commander import PASS_WORD, Commander, Job, TaskNode, tasker
+from agere.commander import Commander
 
-from .agent import Agent
-from .turn import ChatJob, show
+from .agent import Chat
+from .screen import Screen
+from .trouble import explain
 
 QUIT = "exit"
 
 
-class PromptJob(Job[None]):
-    """Asks for the next question, and puts its turn beside itself. Ends the commander at ``exit`` or the end of input.
-
-    Args:
-        agent: the agent that is asked.
-    """
-
-    def __init__(self, agent: Agent) -> None:
-        super().__init__()
-        self.agent = agent
-
-    @tasker(PASS_WORD)
-    async def task(self) -> None:
-        """Ask until there is a question."""
-        question = ""
-        while not question:
-            shown = await self.read_line()
-            if shown is None:
-                self.exit_commander()
-                return
-            question = shown.strip()
-        if question == QUIT:
-            self.exit_commander(return_result="QUIT")
-            return
-        job = ChatJob(self.agent, question)
-        job.add_callback_functions("at_job_end", {"function": self.ask_again, "inject_task_node": True})
-        self.put_job(job, parent=self.commander)
-
-    async def read_line(self) -> str | None:
-        """What the person types; None at the end of input."""
-        prompts: list[str] = []
-        await show(self, lambda: prompts.append(self.agent.view.prompt()))
-        try:
-            line: str = await self.ask(prompts[0])
-        except (EOFError, RuntimeError, OSError):  # there may be no stdin at all, or a terminal that is gone
-            return None
-        await show(self, self.agent.view.asked, line)
-        return line
-
-    async def ask_again(self, task_node: TaskNode[Any]) -> None:
-        """A turn has ended, well or not."""
-        if isinstance(task_node, ChatJob) and isinstance(task_node.turn.error, BrokenPipeError):
-            task_node.exit_commander()  # nobody reads the answers any more
-            return
-        task_node.put_job(PromptJob(self.agent), parent=task_node.commander)
-
-
-def talk(agent: Agent) -> str | None:
+def talk(chat: Chat, screen: Screen) -> str | None:
     """Main thread. Talk with the person until ``exit`` ("QUIT" is returned), or the end of input (None).
 
     Raises:
         KeyboardInterrupt: Ctrl-C, after everything has been wound down.
+        BrokenPipeError: nobody reads the answers any more.
     """
-    return Commander[str](name="agere-chat").run(PromptJob(agent))
+    with Commander[Any](name="agere-chat") as commander:
+        while (question := _read_line(screen)) is not None:
+            if question == QUIT:
+                return "QUIT"
+            if question:
+                answer(commander, chat, screen, question)
+    return None
 
 
-def ask_once(agent: Agent, question: str) -> bool:
+def ask_once(chat: Chat, screen: Screen, question: str) -> bool:
     """Main thread. Have one question answered.
 
     Returns:
@@ -76,8 +37,46 @@ def ask_once(agent: Agent, question: str) -> bool:
 
     Raises:
         KeyboardInterrupt: Ctrl-C, after everything has been wound down.
+        BrokenPipeError: nobody reads the answer any more.
     """
-    job = ChatJob(agent, question)
     with Commander[Any](name="agere-chat") as commander:
-        commander.submit(job).result()
-    return job.turn.error is None
+        return answer(commander, chat, screen, question)
+
+
+def answer(commander: Commander[Any], chat: Chat, screen: Screen, question: str) -> bool:
+    """Main thread. Have a question answered, and show what comes as it comes. See ``ask_once``."""
+    try:
+        with commander.submit(chat.turn(question, events=True)).stream() as events:
+            for event in _told(events):
+                screen.show(event)
+    except _TurnFailedError as failed:
+        screen.error(explain(failed.error, chat.open()))
+        return False
+    screen.end_of_text()
+    return True
+
+
+class _TurnFailedError(Exception):
+    """The turn has failed, not what shows it."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+def _told(events: Any) -> Any:
+    try:
+        yield from events
+    except Exception as error:
+        raise _TurnFailedError(error) from error
+
+
+def _read_line(screen: Screen) -> str | None:
+    """What the person types; None at the end of input."""
+    prompt = screen.prompt()
+    try:
+        line = input(prompt)
+    except (EOFError, RuntimeError, OSError):  # there may be no stdin at all, or a terminal that is gone
+        return None
+    screen.asked(line)
+    return line.strip()

@@ -6,38 +6,12 @@ import json
 import os
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import TextIO
 
-if TYPE_CHECKING:
-    from .tools import ToolCall, ToolResult
+from agere.tools import ToolCall, ToolResult
 
 SHOWN_OF_A_RESULT = 200  # characters
 GREEN, DIM, RED = "32", "2", "31"
-
-
-class View(Protocol):
-    """What an agent shows. It is called on the host's thread, in order."""
-
-    def text(self, text: str) -> None:
-        """Text of the answer has arrived."""
-
-    def end_of_text(self) -> None:
-        """That was all of it, for now."""
-
-    def call(self, call: ToolCall) -> None:
-        """The model calls a tool."""
-
-    def result(self, result: ToolResult) -> None:
-        """A tool has given its result."""
-
-    def error(self, line: str) -> None:
-        """The turn has failed."""
-
-    def prompt(self) -> str:
-        """The person is about to be asked. Gives what ``input`` is to show."""
-
-    def asked(self, answer: str) -> None:
-        """The person, or a pipe, has answered."""
 
 
 class Screen:
@@ -56,26 +30,35 @@ class Screen:
         self._edits_lines = self._person_types and _is_terminal(self._out)
         self._in_line = False  # an answer stands in an unfinished line
 
+    def show(self, event: object) -> None:
+        """What a turn emits: a piece of text, a call, or a result."""
+        if isinstance(event, ToolCall):
+            self.call(event)
+        elif isinstance(event, ToolResult):
+            self.result(event)
+        else:
+            self.text(str(event))
+
     def text(self, text: str) -> None:
-        """See ``View``."""
+        """Text of the answer has arrived."""
         shown = _harmless(text) if _is_terminal(self._out) else text
         if shown:
             self._write(self._out, shown)
             self._in_line = not shown.endswith("\n")
 
     def end_of_text(self) -> None:
-        """See ``View``."""
+        """That was all of it, for now."""
         if self._in_line:
             self._write(self._out, "\n")
             self._in_line = False
 
     def call(self, call: ToolCall) -> None:
-        """See ``View``."""
+        """The model calls a tool."""
         arguments = ", ".join(f"{name}={json.dumps(value)}" for name, value in call.arguments.items())
         self.note(f"  [tool] {call.name}({arguments})")
 
     def result(self, result: ToolResult) -> None:
-        """See ``View``."""
+        """A tool has given its result."""
         content = " ".join(result.content.split())
         if len(content) > SHOWN_OF_A_RESULT:
             content = content[:SHOWN_OF_A_RESULT] + "..."
@@ -89,11 +72,14 @@ class Screen:
         self._say(line, DIM)
 
     def error(self, line: str) -> None:
-        """See ``View``."""
+        """The turn has failed."""
         self._say(f"agere: {line}", RED)
 
     def prompt(self) -> str:
-        """See ``View``. Line editing needs the prompt in ``input``; elsewhere that would put it on stdout."""
+        """The person is about to be asked. Gives what ``input`` is to show.
+
+        Line editing needs the prompt in ``input``; elsewhere that would put it on stdout.
+        """
         self.end_of_text()
         if self._edits_lines:
             if not _colours(self._out):
@@ -105,7 +91,7 @@ class Screen:
         return ""
 
     def asked(self, answer: str) -> None:
-        """See ``View``. What a pipe says is shown, for the sake of whoever reads along."""
+        """The person, or a pipe, has answered. What a pipe says is shown, for the sake of whoever reads along."""
         if not self._person_types:
             self._say(f"You: {answer}", GREEN)
 

@@ -1,8 +1,10 @@
-"""One clear line for each thing that can go wrong in a turn."""
+"""What goes wrong in a turn: in one clear line, and never with the key in it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+import sys
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .model import ChatModel
@@ -17,11 +19,12 @@ def explain(error: BaseException, model: ChatModel) -> str:
         error: what a turn failed with.
         model: the model that was asked.
     """
-    import openai
-
     while isinstance(error, BaseExceptionGroup):  # a stream that fails reaches both who read it
         error = error.exceptions[0]
-    if isinstance(error, openai.AuthenticationError):
+    openai: Any = sys.modules.get("openai")
+    if openai is None:  # then none of its errors can be here
+        text = str(error) if type(error).__module__.startswith("agere.") else f"{type(error).__name__}: {error}"
+    elif isinstance(error, openai.AuthenticationError):
         text = f"the server at {model.address} refused the key (401): check OPENAI_API_KEY"
     elif isinstance(error, openai.NotFoundError):
         text = f"the server at {model.address} knows no such address or no model {model.name!r} (404): see --model"
@@ -40,6 +43,39 @@ def explain(error: BaseException, model: ChatModel) -> str:
     else:
         text = f"{type(error).__name__}: {error}"
     return _one_line(model.redact(text))
+
+
+def clean(error: BaseException, model: ChatModel) -> None:
+    """Any thread. Blot the key out of an error, and of those it came from; and note in plain words what it means.
+
+    The error stays what it is, so that a program can catch it by its class.
+
+    Args:
+        error: what a request failed with.
+        model: the model that was asked.
+    """
+    for one in _chain(error):
+        one.args = tuple(_redacted(argument, model) for argument in one.args)
+        for name in ("message", "body"):  # of the openai package
+            if name in getattr(one, "__dict__", {}):
+                setattr(one, name, _redacted(getattr(one, name), model))
+    if type(error).__module__.partition(".")[0] == "openai":
+        error.add_note(explain(error, model))
+
+
+def _redacted(value: Any, model: ChatModel) -> Any:
+    if isinstance(value, str):
+        return model.redact(value)
+    if isinstance(value, bytes):
+        return model.redact(value.decode("latin-1")).encode("latin-1", "replace")
+    if isinstance(value, dict | list):
+        try:
+            text = json.dumps(value)
+            cleaned = model.redact(text)
+            return value if cleaned == text else json.loads(cleaned)
+        except (TypeError, ValueError, RecursionError):
+            return value
+    return value
 
 
 def _was_cut_off(error: BaseException) -> bool:

@@ -1,209 +1,201 @@
 """One turn: a question, the model's answer, the tools it calls on the way, up to its last word.
 
-The tree of a turn, in the tutorial's style::
+The tree of a turn::
 
-    ChatJob                              the turn; its end callback keeps or drops what was said
-    |- ResponseJob                       one request; its end callback starts the next one, if tools were called
-    |  '- handle_response                splits the stream
-    |     |- user_handler                shows the text
-    |     '- function_call_handler       gathers the calls, and runs the tools
-    |        '- run_tool ...
-    '- ResponseJob ...
+    turn                        a Job: one question; at its end the next turn of its Chat may begin
+    '- answer_question          its tail: asks, has tools called, asks again, until the model answers
+       |- read_answer           one request: emits the text as it arrives, and gathers the calls
+       |- weather, ...          those calls, side by side
+       '- read_answer ...       the next request
 
-A job ends when all below it has ended. So the end of a ``ResponseJob`` is the one moment at which both branches are
-through, and at which its messages can be put together in the right order.
+Nothing in here is private to Agere: ``docs/agent.md`` builds the same from its parts.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, cast
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
 
 from agere.commander import PASS_WORD, HandlerCoroutine, Job, TaskNode, handler, tasker
-from agere.errors import AgereError, ToolCallParseError
+from agere.errors import (
+    RoundLimitError,
+    TimeLimitError,
+    TokenLimitError,
+    ToolCallLimitError,
+    ToolCallParseError,
+    TurnLimitError,
+)
+from agere.tools import Toolbox, ToolCall, ToolResult
 from agere.utils.dispatcher import async_dispatcher_tools_call_for_openai
 from agere.utils.llm_async_converters import LLMAsyncAdapter
 
-from .agent import Agent
-from .conversation import Message
-from .tools import ToolCall, ToolResult
-from .trouble import explain
+from .answer import Answer
+from .limits import bound
+from .queue import Place
+from .record import Turn
+from .trouble import clean
+
+if TYPE_CHECKING:
+    from .agent import Chat
+    from .model import ChatModel
 
 
-class TooManyRoundsError(AgereError, RuntimeError):
-    """The model went on calling tools without an answer."""
+class TurnJob(Job[Answer]):
+    """One turn of a ``Chat``; made by ``Chat.turn``. Submit it like any Job. It can be submitted again once it ended.
 
+    It emits text (``str``) as it arrives and, if asked to, ``ToolCall`` and ``ToolResult`` objects between. Its result
+    is an ``Answer``.
 
-class Turn:
-    """What a turn has come to. Loop only."""
-
-    def __init__(self, agent: Agent, question: str) -> None:
-        self.agent = agent
-        self.before = agent.conversation.messages
-        self.messages: list[Message] = [{"role": "user", "content": question}]
-        self.rounds = 0
-        self.calls = 0
-        self.answered = False
-        self.error: BaseException | None = None
-
-    @contextmanager
-    def failing(self) -> Iterator[None]:
-        """What goes wrong in here is the turn's failure. The first counts: a broken stream reaches both branches."""
-        try:
-            yield
-        except Exception as error:  # noqa: BLE001 - the end of the turn tells of it
-            self.error = self.error or error
-
-
-class Round:
-    """What one request has brought."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-        self.shown = asyncio.Event()
-        self.results: list[ToolResult] = []
-
-    def messages(self) -> list[Message]:
-        """The answer and the results of its calls, as the conversation keeps them."""
-        said: Message = {"role": "assistant", "content": "".join(self.said)}
-        if not self.results:
-            return [said]
-        calls = [result.call.message() for result in self.results]
-        return [{**said, "content": said["content"] or None, "tool_calls": calls}] + [
-            result.message() for result in self.results
-        ]
-
-
-class ChatJob(Job[str]):
-    """A whole turn.
-
-    When it has ended, ``turn.error`` tells what went wrong, if anything did; then the conversation is as it was.
-
-    Args:
-        agent: the agent that is asked.
-        question: what it is asked.
+    Attributes:
+        chat: the Chat.
+        prompt: the question.
+        events: whether it emits calls and results, too.
     """
 
-    def __init__(self, agent: Agent, question: str) -> None:
-        super().__init__()
-        self.turn = Turn(agent, question)
-        self.add_callback_functions("at_job_end", {"function": self.end_turn, "inject_task_node": True})
+    def __init__(self, chat: Chat, prompt: str, events: bool = False) -> None:
+        super().__init__(name="turn")
+        self.chat = chat
+        self.prompt = prompt
+        self.events = events
+        self._place: Place | None = None
+        self._turn: Turn | None = None
+        # Here, not in a body: only at the end of all that it led to is the turn certain to be over. Not as methods of
+        # this object: it would hold itself, and who drops its stream would wait for the garbage collector.
+        self.add_callback_functions("at_job_end", {"function": _end, "inject_task_node": True})
+        self.add_callback_functions("at_terminate", {"function": _break_off, "inject_task_node": True})
 
     @tasker(PASS_WORD)
-    async def task(self) -> None:
-        """Make the first request."""
-        self.put_job(ResponseJob(self.turn))
-
-    async def end_turn(self, task_node: TaskNode[Any]) -> None:
-        """Keep what was said, or tell what went wrong."""
-        turn = self.turn
-        if turn.answered:
-            turn.agent.conversation.add_turn(turn.messages)
-            return
-        turn.error = turn.error or RuntimeError("the turn ended without an answer")
-        if not isinstance(turn.error, BrokenPipeError):  # then nobody is there to be told
-            await show(task_node, turn.agent.view.error, explain(turn.error, turn.agent.model))
-
-
-class ResponseJob(Job[None]):
-    """One request to the model, and all that follows from it at once."""
-
-    def __init__(self, turn: Turn) -> None:
-        super().__init__()
-        self.turn = turn
-        self.round = Round()
-        self.add_callback_functions("at_job_end", {"function": self.next_round, "inject_task_node": True})
-
-    @tasker(PASS_WORD)
-    async def task(self) -> HandlerCoroutine[None]:
-        """Have the answer handled."""
-        return ResponseHandler(self.turn, self.round).handle_response()
-
-    async def next_round(self, task_node: TaskNode[Any]) -> None:
-        """Both branches are through: send the tools' results back to the model."""
-        turn = self.turn
-        if turn.error is not None:
-            return
-        turn.messages += self.round.messages()
-        turn.rounds += 1
-        if not self.round.results:
-            turn.answered = True
-            return
-        with turn.failing():
-            if turn.rounds >= turn.agent.max_rounds:
-                raise TooManyRoundsError(f"the model called tools {turn.rounds} times without an answer: turn given up")
-            task_node.put_job(ResponseJob(turn), parent=task_node.parent)
-
-
-class ResponseHandler:
-    """Handles one answer: what is for the user, and what is for the tools."""
-
-    def __init__(self, turn: Turn, round_: Round) -> None:
-        self.turn = turn
-        self.agent = turn.agent
-        self.round = round_
+    async def task(self) -> HandlerCoroutine[Answer]:
+        """Only the tail: it may have to wait for another turn, and would hold up the lane."""
+        self._turn = None
+        self._place = Place(self, _break_off)
+        return self.answer_question()
 
     @handler(PASS_WORD)
-    async def handle_response(self, self_handler: TaskNode[Any]) -> None:
-        """Make the request, off the loop, and fork its answer."""
-        turn, model, toolbox = self.turn, self.agent.model, self.agent.toolbox
-        messages = cast("Any", [*turn.before, *turn.messages])
-        with turn.failing():
-            make_role_generator = await async_dispatcher_tools_call_for_openai(
-                source=LLMAsyncAdapter().llm_to_async_iterable(lambda: model.open_stream(messages, toolbox.schemas))
-            )
-            self_handler.call_handler(self.user_handler(make_role_generator("to_user")))
-            self_handler.call_handler(self.function_call_handler(make_role_generator("function_call")))
-
-    @handler(PASS_WORD)
-    async def user_handler(self, self_handler: TaskNode[Any], user_gen: AsyncIterator[str]) -> None:
-        """Show the text as it arrives."""
-        view = self.agent.view
+    async def answer_question(self, self_handler: TaskNode[Any]) -> Answer:
+        """Ask, have tools called, ask again, until the model answers."""
+        chat = self.chat
+        if self._place is not None:
+            await chat.queue.enter(self._place)
+        chat.check_open()
+        self._turn = turn = Turn(self.prompt, chat.conversation)
+        seconds = chat.limits.seconds
         try:
-            with self.turn.failing():
-                async for text in user_gen:
-                    self.round.said.append(text)
-                    await show(self_handler, view.text, text)
-                await show(self_handler, view.end_of_text)
+            async with asyncio.timeout(seconds) as clock:
+                model = await chat.open_model(self_handler)
+                while True:
+                    toolbox = await chat.toolbox.opened(self_handler)
+                    calls = await self.read_answer(model, toolbox, turn)
+                    if not calls:
+                        break
+                    self._check(turn, calls)
+                    await self._call_tools(self_handler, toolbox, turn, calls)
+                    if turn.over:  # its loop was stuck, it was put out, and has come to life again
+                        raise asyncio.CancelledError
+        except TimeoutError as error:
+            if not clock.expired():
+                raise
+            raise TimeLimitError(f"no answer within {seconds:g} s (max_seconds): turn given up") from error
+        turn.answered = True
+        return turn.answer(model.name)
+
+    @handler(PASS_WORD)
+    async def read_answer(self, _: TaskNode[Any], model: ChatModel, toolbox: Toolbox, turn: Turn) -> list[ToolCall]:
+        """Make one request, off the loop. Emit the text as it arrives, and gather the calls."""
+        chat = self.chat
+        opener = model.stream_opener(turn.context, toolbox.schemas, chat.options)
+        most = chat.limits.tokens
+        if most is not None:
+            opener = bound(opener, most - turn.tokens, most)
+        this = turn.begin_round()
+        adapter = LLMAsyncAdapter()
+        try:
+            make_role_generator = await async_dispatcher_tools_call_for_openai(adapter.llm_to_async_iterable(opener))
+            texts, calls = make_role_generator("to_user"), make_role_generator("function_call")
+            async for text in texts:
+                if this.begins_a_line and not self.events:
+                    await self.emit("\n")
+                turn.hear(text)
+                await self.emit(text)
+            wanted = [call async for call in _read_calls(calls, turn.calls)]
+        except Exception as error:
+            clean(error, model)
+            raise
         finally:
-            self.round.shown.set()
+            turn.end_round(adapter.received_message)
+        turn.complete_round(wanted)
+        return wanted
 
-    @handler(PASS_WORD)
-    async def function_call_handler(self, self_handler: TaskNode[Any], function_call_gen: AsyncIterator[str]) -> None:
-        """Gather the calls; then run the tools, side by side."""
-        turn = self.turn
-        with turn.failing():
-            calls = [call async for call in self.read_calls(function_call_gen)]
-            await self.round.shown.wait()  # what the model says comes before what it does
-            if turn.error is None:
-                futures = [self_handler.submit(self.run_tool(call)) for call in calls]
-                results = [await future for future in futures]
-                self.round.results = [result for result in results if result is not None]
+    async def _call_tools(self, node: TaskNode[Any], toolbox: Toolbox, turn: Turn, calls: list[ToolCall]) -> None:
+        """Make the calls of one answer."""
 
-    async def read_calls(self, function_call_gen: AsyncIterator[str]) -> AsyncIterator[ToolCall]:
-        """The calls as they come, malformed ones too."""
-        while True:
-            self.turn.calls += 1
-            try:
-                yield ToolCall.from_json(await anext(function_call_gen), self.turn.calls)
-            except StopAsyncIteration:
-                return
-            except ToolCallParseError as error:
-                yield ToolCall.malformed(error, self.turn.calls)
+        def take(result: ToolResult) -> None:
+            turn.take(result)
+            if self.events:
+                self.emit(result)
 
-    @handler(PASS_WORD)
-    async def run_tool(self, self_handler: TaskNode[Any], call: ToolCall) -> ToolResult | None:
-        """Make one call, and show it. Gives nothing if it cannot be shown: the turn has failed then."""
-        with self.turn.failing():
-            await show(self_handler, self.agent.view.call, call)
-            result = await self.agent.toolbox.run(self_handler, call)
-            await show(self_handler, self.agent.view.result, result)
-            return result
-        return None
+        if self.events:
+            for call in calls:
+                self.emit(call)
+        if len(calls) == 1:  # nothing to do side by side: no task for it
+            take(await toolbox.run(node, calls[0]))
+        else:
+            await toolbox.run_all(node, calls, on_result=take)
+
+    def _check(self, turn: Turn, calls: list[ToolCall]) -> None:
+        """The model wants to call tools. May the turn go on?"""
+        limits = self.chat.limits
+        error: TurnLimitError
+        if limits.rounds is not None and turn.rounds >= limits.rounds:
+            error = RoundLimitError(f"no answer after {turn.rounds} requests (max_rounds): turn given up")
+        elif limits.tool_calls is not None and turn.calls > limits.tool_calls:
+            error = ToolCallLimitError(
+                f"the model asked for {turn.calls} tool calls, and at most {limits.tool_calls} are made "
+                f"(max_tool_calls); the last {len(calls)} were not: turn given up"
+            )
+        elif limits.tokens is not None and turn.tokens >= limits.tokens:
+            error = TokenLimitError(
+                f"the model wrote {turn.tokens} tokens, and {limits.tokens} are the most (max_tokens): turn given up"
+            )
+        else:
+            return
+        for call in calls:  # so that the model, if the turn is kept, knows for certain
+            turn.take(ToolResult.failure(call, f"this call was not made: {error}"))
+        raise error
 
 
-async def show(node: TaskNode[Any], fn: Callable[..., None], *args: Any) -> None:
-    """Loop only. Have the person's thread show something; raises what that raises (a pipe that is gone, say)."""
-    await asyncio.wrap_future(node.deliver(fn, *args))
+def _end(task_node: Any) -> None:
+    """All that the turn led to has ended."""
+    turn: Turn | None = task_node._turn
+    try:
+        if turn is not None and turn.answered:
+            turn.keep()
+    finally:
+        _break_off(task_node)
+
+
+def _break_off(task_node: Any) -> None:
+    """The turn was not answered, or was terminated; or it is over already."""
+    job: TurnJob = task_node
+    turn, place = job._turn, job._place
+    try:
+        if turn is not None:
+            turn.give_up(job.chat.keep_said)
+    finally:
+        job._place = None
+        if place is not None:
+            job.chat.queue.leave(place)
+
+
+async def _read_calls(calls: AsyncIterator[str], before: int) -> AsyncIterator[ToolCall]:
+    """The calls as they come, malformed ones too; ``before`` came in earlier answers."""
+    number = before
+    while True:
+        number += 1
+        try:
+            yield ToolCall.from_json(await anext(calls), number)
+        except StopAsyncIteration:
+            return
+        except ToolCallParseError as error:
+            yield ToolCall.malformed(error, number)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from benchmarks.workload import AnyWorkload
 from benchmarks.workloads import (
     chain,
+    chat_turn,
     dispatcher,
     import_time,
     memory,
@@ -30,6 +31,7 @@ WORKLOADS: dict[str, AnyWorkload] = {
         streams,
         dispatcher,
         turn,
+        chat_turn,
         import_time,
     )
 }

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-import itertools
-import json
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,14 @@ from typing import Any
 import openai
 import pytest
 
-from agere.chat import ChatModel, Conversation, Screen, Tool, ToolCall, ToolResult, explain, open_model, weather_tool
-from agere.chat.model import check_url
-from agere.chat.tools import Toolbox
-from agere.errors import NoModelError, ToolCallParseError
-from agere.testing.scripted_llm import ScriptedLLM
+import agere
+from agere.chat import Chat, ChatModel, Screen, explain, open_model
+from agere.chat.model import adopt, check_url
+from agere.chat.opening import LazyModel
+from agere.errors import ChatClosedError, NoModelError, ToolCallParseError
+from agere.testing import ScriptedLLM, silent
+from agere.tools import ToolCall, ToolResult
+from tests.support.subprocesses import run_python
 
 CALL = ToolCall("call_1", "look", {"where": "there"})
 
@@ -25,48 +28,6 @@ CALL = ToolCall("call_1", "look", {"where": "there"})
 def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "AGERE_MODEL"):
         monkeypatch.delenv(name, raising=False)
-
-
-# -- conversation
-
-
-def turn(text: str) -> list[dict[str, Any]]:
-    return [{"role": "user", "content": text}, {"role": "assistant", "content": text}]
-
-
-def test_a_conversation_keeps_whole_turns_and_its_system_message() -> None:
-    conversation = Conversation("Be brief.", memory=1000)
-    for number in range(30):
-        conversation.add_turn(turn(f"{number:03}" * 20))
-    messages = conversation.messages
-    assert messages[0] == {"role": "system", "content": "Be brief."}
-    assert messages[1]["role"] == "user"
-    assert messages[-1]["content"] == "029" * 20
-    assert len(json.dumps(messages)) < 1200
-
-
-def test_a_conversation_drops_many_turns_at_a_time() -> None:
-    conversation = Conversation(memory=1000)
-    counts = []
-    for _ in range(30):
-        conversation.add_turn(turn("x" * 30))
-        counts.append(len(conversation.messages))
-    drops = sum(later < before for before, later in itertools.pairwise(counts))
-    assert 0 < drops < 10
-
-
-def test_a_turn_that_is_too_long_is_kept_alone() -> None:
-    conversation = Conversation(memory=100)
-    conversation.add_turn(turn("short"))
-    conversation.add_turn(turn("x" * 500))
-    assert [message["content"] for message in conversation.messages] == ["x" * 500] * 2
-
-
-def test_without_a_limit_nothing_falls_out() -> None:
-    conversation = Conversation()
-    for _ in range(200):
-        conversation.add_turn(turn("x" * 1000))
-    assert len(conversation.messages) == 400
 
 
 # -- model
@@ -116,6 +77,166 @@ def test_the_embedded_model_takes_files_only(monkeypatch: pytest.MonkeyPatch, tm
         pass
 
 
+def test_a_given_client_is_described_without_its_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    with openai.OpenAI(api_key="sk-long-secret", base_url="http://user:hush-hush-hush@a:8/v1") as client:
+        model = adopt(client, "small")
+        assert model.description == "small at http://a:8/v1"
+        assert "sk-long" not in repr(model)
+        assert model.redact("sk-long-secret, hush-hush-hush") == "***, ***"
+        assert adopt(client).name == "gpt-4o-mini"
+        monkeypatch.setenv("AGERE_MODEL", "clever")
+        assert adopt(client).name == "clever"
+        monkeypatch.setenv("AGERE_MODEL", "/some/where.gguf")  # meant for the embedded one
+        assert adopt(client).name == "gpt-4o-mini"
+
+
+def test_placeholders_are_no_secrets() -> None:
+    with openai.OpenAI(api_key="local", base_url="http://localhost:8/v1") as client:
+        assert adopt(client).redact("http://localhost") == "http://localhost"
+
+
+# -- opening
+
+
+class Scope:
+    """A model's life, written down."""
+
+    def __init__(self, *, waits: threading.Event | None = None) -> None:
+        self.waits = waits
+        self.begun = threading.Event()
+        self.events: list[str] = []
+
+    def __enter__(self) -> Any:
+        self.begun.set()
+        if self.waits is not None:
+            assert self.waits.wait(20)
+        self.events.append("open")
+        return object()
+
+    def __exit__(self, *_: object) -> None:
+        self.events.append("close")
+
+
+def test_a_model_is_opened_once_and_closed_once() -> None:
+    scope = Scope()
+    lazy = LazyModel(lambda: scope)
+    assert lazy.opened is None
+    assert lazy.open() is lazy.open() is lazy.opened
+    lazy.close()
+    lazy.close()
+    assert scope.events == ["open", "close"]
+    with pytest.raises(ChatClosedError):
+        lazy.open()
+
+
+def test_a_model_that_is_closed_while_it_opens_is_closed_by_who_opens_it() -> None:
+    scope = Scope(waits=threading.Event())
+    lazy = LazyModel(lambda: scope)
+    failed: list[BaseException] = []
+
+    def open_it() -> None:
+        try:
+            lazy.open()
+        except ChatClosedError as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=open_it)
+    thread.start()
+    assert scope.begun.wait(20)
+    lazy.close()  # does not wait for minutes of fetching
+    assert scope.waits is not None
+    scope.waits.set()
+    thread.join(20)
+    assert len(failed) == 1
+    assert scope.events == ["open", "close"]
+
+
+def test_a_model_that_cannot_be_opened_may_be_tried_again() -> None:
+    scopes: list[Any] = []
+
+    def make() -> Any:
+        if not scopes:
+            scopes.append(None)
+            raise NoModelError("not yet")
+        return Scope()
+
+    lazy = LazyModel(make)
+    with pytest.raises(NoModelError):
+        lazy.open()
+    assert lazy.open()
+    lazy.close()
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedLLM]:
+    with ScriptedLLM(lambda _: "Fine.") as server:
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-environment")
+        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+        yield server
+
+
+def test_a_client_of_the_environment_belongs_to_the_chat(server: ScriptedLLM) -> None:
+    with Chat() as chat:
+        assert "not opened yet" in repr(chat)
+        assert str(agere.run(chat.turn("Hi"))) == "Fine."
+        client = chat.open().client
+        assert server.base_url in repr(chat)
+        assert not client.is_closed()
+    assert client.is_closed()
+    assert "closed" in repr(chat)
+
+
+def test_a_chat_that_is_dropped_closes_what_it_opened(server: ScriptedLLM) -> None:
+    chat = Chat()
+    agere.run(chat.turn("Hi"))
+    client = chat.open().client
+    del chat
+    end = time.monotonic() + 20
+    while not client.is_closed() and time.monotonic() < end:
+        threading.Event().wait(0.01)
+    assert client.is_closed()
+
+
+def test_a_chat_can_be_closed_on_an_event_loop(server: ScriptedLLM) -> None:
+    async def close() -> None:
+        chat.close()
+
+    chat = Chat()
+    agere.run(chat.turn("Hi"))
+    agere.run(close)
+    with pytest.raises(ChatClosedError):
+        chat.turn("Hi")
+
+
+def test_a_script_leaves_nothing_hanging(server: ScriptedLLM) -> None:
+    outcome = run_python(
+        """
+        import agere
+        chat = agere.Chat()
+        for text in agere.stream(chat.turn("Hi")):
+            print(text, end="", flush=True)
+        """
+    )
+    outcome.check(out="Fine.")
+    assert outcome.err == ""
+    assert outcome.seconds < 15
+
+
+def test_a_forgotten_stream_does_not_hold_up_the_exit(monkeypatch: pytest.MonkeyPatch) -> None:
+    with ScriptedLLM([silent("One")]) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+        outcome = run_python(
+            """
+            import agere
+            chat = agere.Chat()
+            texts = agere.stream(chat.turn("Hi"))
+            print(next(texts))
+            """
+        )
+        outcome.check(out="One\n")
+        assert server.requests[0].wait_disconnected()
+
+
 # -- trouble
 
 
@@ -139,70 +260,6 @@ def test_every_explanation_is_one_line_without_the_key(model: ChatModel) -> None
         assert len(line) <= 300
     assert explain(ValueError("a"), model) == "ValueError: a"
     assert explain(ExceptionGroup("both", [ValueError("a"), KeyError("b")]), model) == "ValueError: a"
-
-
-# -- tools
-
-
-class Node:
-    """Enough of a node for a toolbox."""
-
-    async def delegate(self, fn: Any, **arguments: Any) -> Any:
-        return fn(**arguments)
-
-
-def run(tool: Any, **arguments: Any) -> ToolResult:
-    import asyncio
-
-    schema: Any = {"type": "function", "function": {"name": "look", "description": "", "parameters": {}}}
-    box = Toolbox([Tool(tool, schema)])
-    node: Any = Node()
-    return asyncio.run(box.run(node, ToolCall("call_1", "look", arguments)))
-
-
-def test_results_are_text_or_json() -> None:
-    async def later(n: int) -> int:
-        return n + 1
-
-    assert run(lambda: "text").content == "text"
-    assert run(lambda: {"a": [1, None]}).content == '{"a": [1, null]}'
-    assert run(lambda: Path("p")).content == '"p"'
-    assert run(later, n=1).content == "2"
-
-
-def test_what_goes_wrong_in_a_tool_is_a_result() -> None:
-    def broken() -> None:
-        raise ValueError("no such place")
-
-    def leaving() -> None:
-        raise SystemExit(3)
-
-    def circular() -> Any:
-        ring: list[Any] = []
-        ring.append(ring)
-        return ring
-
-    for tool, text in ((broken, "ValueError: no such place"), (leaving, "SystemExit: 3"), (circular, "ValueError")):
-        result = run(tool)
-        assert result.failed
-        assert text in json.loads(result.content)["error"]
-    assert "wrong arguments" in run(broken, where="there").content
-    assert "wrong arguments" in run(lambda a: a, b=1).content
-
-
-def test_two_tools_of_one_name_are_refused() -> None:
-    with pytest.raises(ValueError, match="two tools are named 'get_current_weather'"):
-        Toolbox([weather_tool(), weather_tool()])
-
-
-def test_calls_without_ids_get_some() -> None:
-    text = json.dumps({"tool_call_index": 0, "tool_call_id": None, "name": "look", "arguments": {"a": "é"}})
-    call = ToolCall.from_json(text, 7)
-    assert call.id == "call_7"
-    assert call.message()["function"] == {"name": "look", "arguments": '{"a": "é"}'}
-    bad = ToolCall.malformed(ToolCallParseError("cut off.", None, None, '{"a'), 8)
-    assert (bad.id, bad.name, bad.arguments) == ("call_8", "unknown", {})
-    assert "cut off" in (bad.trouble or "")
 
 
 # -- screen

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from agere.testing.scripted_llm import Answer, Call, Gate, ScriptedLLM, failing, silent, text, tool_calls
+from agere.testing import Answer, Call, Gate, ScriptedLLM, failing, silent, text, tool_calls
 from tests.support.commands import KEY, environment, wait_until_asleep
 from tests.support.subprocesses import LIMIT_SECONDS, Outcome, run_on_terminal, run_python
 
@@ -54,7 +54,10 @@ def weather() -> Answer:
 
 def test_every_example_is_listed() -> None:
     listed = (EXAMPLES / "README.md").read_text()
-    assert sorted(path.stem for path in EXAMPLES.glob("*.py")) == sorted([LOOP, ROUND, SUMMARISE, EDGES])
+    in_tests_of_hosts = ["asgi_app", "asgi_client", "qt_chat", "tk_chat"]
+    in_test_chat_examples = ["approve_a_tool", "group_talk", "resumable_talk", "ten_lines"]
+    tested = [LOOP, ROUND, SUMMARISE, EDGES, *in_tests_of_hosts, *in_test_chat_examples]
+    assert sorted(path.stem for path in EXAMPLES.glob("*.py")) == sorted(tested)
     for path in EXAMPLES.glob("*.py"):
         assert f"`{path.name}`" in listed
 
@@ -199,7 +202,7 @@ def test_documents_from_a_pipe_and_from_nowhere() -> None:
 @pytest.mark.parametrize("headers", [True, False])
 @pytest.mark.parametrize("name", [SUMMARISE, EDGES])
 def test_ctrl_c_while_the_server_is_silent(name: str, headers: bool) -> None:
-    with ScriptedLLM(lambda _: silent("half", headers=headers)) as server:
+    with ScriptedLLM(lambda _: silent("half") if headers else silent(headers=False)) as server:
         command = [sys.executable, str(EXAMPLES / f"{name}.py")]
         env = {**os.environ, **environment(server), "PYTHONPATH": str(EXAMPLES.parent)}
         with subprocess.Popen(command, env=env, stdin=PIPE, stdout=PIPE, stderr=PIPE) as process:

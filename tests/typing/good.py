@@ -160,3 +160,16 @@ class Own(Job[None]):
     def __init__(self) -> None:
         self.name = "mine"
         self.data = {"any": "thing"}
+
+
+def chatting(commander: Commander[None]) -> None:
+    """The agent in ten lines."""
+    import agere
+    from agere.chat import Answer
+
+    def weather(location: str) -> str:
+        return f"22 C in {location}"
+
+    with agere.Chat(tools=[weather, agere.tool(weather, name="other")], system="Be brief.") as chat:
+        assert_type(agere.run(chat.turn("Paris?")), Answer)
+        assert_type(commander.submit(chat.turn("Paris?", events=True)).result().tool_calls[0].name, str)
