@@ -21,7 +21,7 @@ class ScriptedLocalLLM:
     model = "scripted"
 
     def __init__(self) -> None:
-        self._server = ScriptedLLM(_first_output().splitlines())
+        self._server = ScriptedLLM(_output_below(1).splitlines())
 
     def client(self) -> Any:
         return self._server.client()
@@ -33,19 +33,37 @@ class ScriptedLocalLLM:
         self._server.close()
 
 
-def _first_output() -> str:
-    match = re.search(r"```python\n.*?```\n\n```\n(.*?)```", README, re.DOTALL)
-    assert match is not None
-    return match.group(1)
+def _output_below(number: int) -> str:
+    """What the README shows below a program."""
+    programs = re.findall(r"```python\n.*?```\n\n```\n(.*?)```", README, re.DOTALL)
+    return str(programs[number])
 
 
-def test_the_first_program_prints_what_is_below_it(
+def test_the_agent_in_ten_lines_prints_what_is_below_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = _output_below(0).rstrip("\n")
+    with ScriptedLLM([tool_calls(Call("weather", {"location": "Paris"})), answer]) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+        space: dict[str, Any] = {"__name__": "readme"}
+        exec(PROGRAMS[0], space)
+        space["chat"].close()
+    assert capsys.readouterr().out == answer
+
+
+def test_the_function_on_the_core_prints_what_is_below_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(local_llm, "LocalLLM", ScriptedLocalLLM)
-    assert len(PROGRAMS[0].splitlines()) <= 20
-    exec(PROGRAMS[0], {"__name__": "readme"})
-    assert capsys.readouterr().out == _first_output()
+    exec(PROGRAMS[1], {"__name__": "readme"})
+    assert capsys.readouterr().out == _output_below(1)
+
+
+def test_every_page_that_is_linked_is_there() -> None:
+    root = Path(__file__).parents[1]
+    for page in [root / "README.md", *root.glob("docs/**/*.md"), root / "examples" / "README.md"]:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
 def test_the_skeleton_of_a_dialogue_agent_works(
@@ -54,7 +72,7 @@ def test_the_skeleton_of_a_dialogue_agent_works(
     answers = iter(["Weather?", "exit"])
     monkeypatch.setattr("builtins.input", lambda _: next(answers))
     space: dict[str, Any] = {"__name__": "readme"}
-    exec(PROGRAMS[1], space)
+    exec(PROGRAMS[2], space)
     with ScriptedLLM([text("Hel", "lo."), tool_calls(Call("look", {"where": "there"}, to_user="Wait."))]) as server:
         client = server.client()
 
