@@ -63,7 +63,6 @@ def test_is_documented_and_of_the_family(error: type[Exception]) -> None:
         "CommanderForkedError",
         "HostError",
         "HostGoneError",
-        "NoKernelError",
         "NobodyAnswersError",
         "AgereError",
     ],

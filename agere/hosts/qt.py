@@ -97,8 +97,7 @@ class QtHost(WindowHost):
     def enter(self, waker: Waker) -> None:
         """Window's thread."""
         super().enter(waker)
-        if QThread.currentThread().loopLevel() > 0:  # a slot of the window waits, which must not swallow Ctrl-C
-            take_over_sigint()
+        take_over_sigint()  # a slot must not swallow Ctrl-C, be it the one that waits, or one that runs meanwhile
 
     def leave(self, waker: Waker) -> None:
         """Window's thread."""
@@ -180,11 +179,11 @@ class Pulse(QObject):
     def on_tick(self) -> None:
         """Now and then. Python gets to see signals here, as it runs."""
         self.leaving = False
-        level = QThread.currentThread().loopLevel()
-        hosts = list(self.hosts)
-        if level > 0 or any(host.pumped for host in hosts):
+        if QThread.currentThread().loopLevel() > 0:
             take_over_sigint()
-        for host in hosts:  # a question's window may have been closed; a wake-up may have been lost to an interrupt
+        for host in list(
+            self.hosts
+        ):  # a question's window may have been closed; a wake-up may have been lost to an interrupt
             self._take_turn(host)
 
     def on_about_to_quit(self) -> None:

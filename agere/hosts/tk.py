@@ -35,7 +35,7 @@ BREATH_MS = 1
 """Milliseconds between two turns when there is more to do: with none, Tk would never come to redraw."""
 
 EVENTS_MS = 10
-"""Milliseconds for which events are handled at a time while the window's thread waits, with a question on the screen."""
+"""Milliseconds for which events are handled at a time, while the window's thread waits and a question is shown."""
 
 _numbers = itertools.count(1)
 

@@ -16,7 +16,7 @@ from benchmarks.workloads import WORKLOADS
 
 RECORD_FIELDS = {"workload", "about", "beside", "size", "seconds", "python", "system", "cores", "load", "cases"}
 CASE_FIELDS = {"case", "figure", "unit", "goal", "met", "low", "high", "ours", "beside", "per", "pairs", "notes"}
-ROWS = "submit round_trip tree chain memory stream stream_latency streams dispatcher turn import_time"
+ROWS = "submit round_trip tree chain memory stream stream_latency streams dispatcher turn chat_turn import_time"
 
 
 def test_there_is_a_workload_for_each_row_of_the_goals():

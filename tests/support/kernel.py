@@ -148,10 +148,13 @@ class Kernel:
         self.client.input(text)
 
     def _take(self, message: dict[str, Any]) -> None:
+        kind, content = message["msg_type"], message["content"]
         cell = self._cells.get(message["parent_header"].get("msg_id", ""))
+        if kind == "update_display_data":  # it goes where its display is, as in a notebook
+            display = content["transient"]["display_id"]
+            cell = next((one for one in self._cells.values() if display in one.display_ids), None)
         if cell is None:
             return
-        kind, content = message["msg_type"], message["content"]
         if kind == "stream":
             setattr(cell, content["name"], getattr(cell, content["name"]) + content["text"])
         elif kind == "execute_result":
