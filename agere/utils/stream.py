@@ -214,6 +214,8 @@ class Stream:
             if len(self.buffer) <= self.low:
                 self.full = False
                 return not self.closed
+            if self._napping:
+                self.attend()
             self._room.acquire()
         return False
 

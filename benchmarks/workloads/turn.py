@@ -107,5 +107,5 @@ WORKLOAD = Workload(
     about="a tool turn (two streamed model calls) with the real openai client and a server in its own process",
     beside="the bare synchronous loop over the same streams",
     run=run,
-    sizes={FULL: Size(41), QUICK: Size(9), TINY: Size(1)},
+    sizes={FULL: Size(121), QUICK: Size(9), TINY: Size(1)},
 )
