@@ -389,11 +389,19 @@ def test_a_cancelled_turn_does_not_start_tools(commander: Commander[Any]) -> Non
 def test_breaking_off_the_stream_hangs_up() -> None:
     with ScriptedLLM([silent("One")]) as server:
         chat = Chat(client=server.client())
+        with agere.stream(chat.turn("a")) as pieces:  # leaving it waits for the unwinding; a mere break does not
+            assert next(pieces) == "One"
+        assert server.requests[0].wait_disconnected()
+        assert chat.conversation.messages == []
+
+
+def test_a_break_hangs_up() -> None:
+    with ScriptedLLM([silent("One")]) as server:
+        chat = Chat(client=server.client())
         for piece in agere.stream(chat.turn("a")):
             assert piece == "One"
             break
         assert server.requests[0].wait_disconnected()
-        assert chat.conversation.messages == []
 
 
 def test_leaving_the_commander_hangs_up() -> None:
