@@ -165,7 +165,7 @@ class Chat:
         Idempotent. May block for a fraction of a second, but not on an event loop's thread.
         """
         self._closed = True
-        for place in self.queue.places:
+        for place in reversed(self.queue.places):  # or the next one would be let in, to find it closed
             if (node := place.node) is not None:
                 node.cancel()
         self._finalizer.detach()

@@ -7,11 +7,13 @@ process. Here each call gets a thread at once or an error.
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from time import monotonic
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from agere.errors import WorkerLimitError
@@ -28,6 +30,9 @@ T = TypeVar("T")
 
 IDLE_SECONDS = 10.0
 """How long a worker without work stays. Long enough to serve a talk, short enough to leave no crowd behind."""
+
+LINGER_SECONDS = 0.1
+"""What all workers together that are busy at the end get: most have told their result, and are on their last steps."""
 
 logger = logging.getLogger("agere.workers")
 
@@ -63,6 +68,7 @@ class WorkerPool(ThreadPoolExecutor):
         self._limit = max_workers
         self._guard = threading.Lock()
         self._idle: list[_Worker] = []
+        self._all: set[_Worker] = set()
         self._count = 0
         self._made = 0
         self._closed = False
@@ -98,7 +104,8 @@ class WorkerPool(ThreadPoolExecutor):
             self._count += 1
             self._made += 1
             number = self._made
-        worker = _Worker(call)
+            worker = _Worker(call)
+            self._all.add(worker)
         thread = threading.Thread(
             target=self._work, args=(worker,), name=f"{self._session.name}-worker-{number}", daemon=True
         )
@@ -108,6 +115,7 @@ class WorkerPool(ThreadPoolExecutor):
         except RuntimeError as error:
             with self._guard:
                 self._count -= 1
+                self._all.discard(worker)
             raise WorkerLimitError(f"the system refused a worker thread ({error}); {self._count} exist") from error
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -137,12 +145,12 @@ class WorkerPool(ThreadPoolExecutor):
         with self._guard:
             self._closed = True
             idle, self._idle = self._idle, []
+            busy = self._all.difference(idle)
         for worker in idle:
             worker.wake.release()
         if wait:
-            for worker in idle:
-                if worker.thread is not None and worker.thread is not threading.current_thread():
-                    worker.thread.join(1.0)
+            _join(idle, 1.0)
+            _join(busy, LINGER_SECONDS)
 
     def _work(self, worker: _Worker) -> None:
         here.session = self._session
@@ -168,6 +176,15 @@ class WorkerPool(ThreadPoolExecutor):
                 worker.wake.acquire()  # work was put here between the timeout and the lock
         with self._guard:
             self._count -= 1
+            self._all.discard(worker)
+
+
+def _join(workers: Iterable[_Worker], seconds: float) -> None:
+    until = monotonic() + seconds
+    for worker in workers:
+        if worker.thread is not None and worker.thread is not threading.current_thread():
+            with contextlib.suppress(RuntimeError):  # it is just being started
+                worker.thread.join(max(0.0, until - monotonic()))
 
 
 def spawn(fn: Callable[..., object], *args: Any) -> None:
