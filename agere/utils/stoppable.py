@@ -62,6 +62,7 @@ class StoppableStream(Iterator[T]):
         with self._lock:
             self._reading = not self._hung_up
         if self._hung_up:
+            self._finish()  # here at the latest: the thread that was to do it may not have come to it
             raise CancelledError("the stream was closed")
         try:
             item = next(self._iterator)
