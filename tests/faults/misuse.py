@@ -277,6 +277,7 @@ def again(state: str, body: str, place: str) -> None:
             wait_for(started, "the body")
         if state == "terminated":
             future.cancel()
+            commander.submit(complete().plain).result(PATIENCE_SECONDS)  # it comes after the request: that has arrived
             gate.set()
         if state in ("completed", "failed", "terminated"):
             ledger.settle()
