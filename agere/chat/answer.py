@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Self
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
 
 from agere.tools import ToolCall, ToolResult
+from agere.utils.fields import field, number
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,9 @@ class Usage:
     @classmethod
     def read(cls, told: object) -> Self:
         """The usage that a chunk of the protocol tells."""
-        details = _field(told, "prompt_tokens_details")
-        read, written = _number(told, "prompt_tokens"), _number(told, "completion_tokens")
-        return cls(read, written, _number(told, "total_tokens") or read + written, _number(details, "cached_tokens"))
+        details = field(told, "prompt_tokens_details")
+        read, written = _count(told, "prompt_tokens"), _count(told, "completion_tokens")
+        return cls(read, written, _count(told, "total_tokens") or read + written, _count(details, "cached_tokens"))
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
@@ -76,7 +77,7 @@ class Answer:
     usage: Usage | None
     timings: Timings
     finish_reason: str | None = None
-    model: str = field(default="")
+    model: str = ""
 
     @property
     def tool_calls(self) -> list[ToolCall]:
@@ -91,10 +92,5 @@ class Answer:
         return self.text
 
 
-def _field(thing: object, name: str) -> Any:
-    return thing.get(name) if isinstance(thing, Mapping) else getattr(thing, name, None)
-
-
-def _number(thing: object, name: str) -> int:
-    value = _field(thing, name)
-    return value if isinstance(value, int) else 0
+def _count(thing: object, name: str) -> int:
+    return number(field(thing, name)) or 0

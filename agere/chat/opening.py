@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
+import logging
 import threading
 import weakref
 from collections.abc import Callable
@@ -12,6 +12,8 @@ from contextlib import AbstractContextManager
 from agere.errors import ChatClosedError
 
 from .model import ChatModel
+
+logger = logging.getLogger("agere.chat")
 
 
 class LazyModel:
@@ -82,8 +84,10 @@ _unclosed: weakref.WeakSet[LazyModel] = weakref.WeakSet()
 
 def _close_all() -> None:
     for model in list(_unclosed):
-        with contextlib.suppress(Exception):
+        try:
             model.close()
+        except Exception:  # the others are to be closed as well
+            logger.exception("a model could not be closed")
 
 
 atexit.register(_close_all)

@@ -7,6 +7,7 @@ from time import monotonic
 from typing import Any
 
 from agere.tools import ToolCall, ToolResult
+from agere.utils.fields import field, items, string
 
 from .answer import Answer, Timings, Usage
 from .conversation import Conversation
@@ -137,9 +138,9 @@ class Turn:
         self._seconds.append(monotonic() - self._rounds[-1].begun)
         usage = None
         for chunk in reversed(chunks[-_AT_THE_END:]):
-            usage = usage or _field(chunk, "usage")
-            for choice in _field(chunk, "choices") or ():
-                self._finish_reason = _field(choice, "finish_reason") or self._finish_reason
+            usage = usage or field(chunk, "usage")
+            for choice in items(field(chunk, "choices")):
+                self._finish_reason = string(field(choice, "finish_reason")) or self._finish_reason
         if usage:
             self._usage = Usage.read(usage) + (self._usage or Usage())
         else:
@@ -204,7 +205,3 @@ class Turn:
             finish_reason=self._finish_reason,
             model=model,
         )
-
-
-def _field(thing: object, name: str) -> Any:
-    return thing.get(name) if isinstance(thing, Mapping) else getattr(thing, name, None)

@@ -130,7 +130,7 @@ class MainThreadHost(Host):
     def make_deliveries(self) -> None:
         """Main thread. Run what was posted."""
         while self._calls:
-            self._run_call()
+            run_posted(self._calls)
 
     def enter_quietly(self, waker: Waker) -> None:
         """Main thread. Begin to make deliveries, and to ask nothing."""
@@ -139,15 +139,6 @@ class MainThreadHost(Host):
     def leave_quietly(self, waker: Waker) -> None:
         """Main thread. Make deliveries no longer."""
         self._quiet_wakers.remove(waker)
-
-    def _run_call(self) -> None:
-        call = self._calls.popleft()
-        try:
-            call()
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException:
-            logger.exception("a call on the host's thread failed")
 
     def _ask_next(self) -> None:
         while self._questions:
@@ -212,6 +203,21 @@ class _DeliveringPump:
     def leave(self, waker: Waker) -> None:
         """Main thread."""
         self._host.leave_quietly(waker)
+
+
+def run_posted(calls: deque[Callable[[], object]]) -> None:
+    """Host's thread. Run the first of what was posted; what it raises is logged.
+
+    Raises:
+        SystemExit, KeyboardInterrupt: left the call.
+    """
+    call = calls.popleft()
+    try:
+        call()
+    except (SystemExit, KeyboardInterrupt):
+        raise
+    except BaseException:
+        logger.exception("a call on the host's thread failed")
 
 
 _choose_default: Callable[[], Host] | None = None

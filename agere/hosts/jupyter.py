@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Any
 
 from agere.commander import Question
-from agere.commander.host import MainThreadHost, logger, main_thread_host
+from agere.commander.host import MainThreadHost, logger, main_thread_host, run_posted
 from agere.commander.waiting import Pump, Waker
 from agere.errors import NoKernelError
 
@@ -137,7 +137,7 @@ class JupyterHost(MainThreadHost):
                 self._loop.add_callback(self._run_turn)
                 return
             try:
-                self._run_call()
+                run_posted(self._calls)
             except (SystemExit, KeyboardInterrupt):  # here it would end the kernel
                 logger.exception("a call on the host's thread failed")
 

@@ -15,6 +15,7 @@ from time import monotonic, sleep
 from typing import Protocol
 
 from agere.commander import Host, Question
+from agere.commander.host import run_posted
 from agere.commander.waiting import Pump, Waker, wake_all
 from agere.errors import HostGoneError
 
@@ -146,13 +147,7 @@ class WindowHost(Host):
         """
         end = monotonic() + TURN_SECONDS
         while self._calls:
-            call = self._calls.popleft()
-            try:
-                call()
-            except (SystemExit, KeyboardInterrupt):
-                raise
-            except BaseException:
-                logger.exception("a call on the window's thread failed")
+            run_posted(self._calls)
             if monotonic() > end:
                 break
         self.look_at_questions()

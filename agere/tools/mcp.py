@@ -161,9 +161,9 @@ def _stdio(command: list[str], env: dict[str, str] | None, cwd: str | None) -> T
 def _http(url: str, headers: dict[str, str] | None) -> Transport:
     """A worker thread."""
     _check_sdk()
-    from .mcp_http import HTTPTransport
+    from .mcp_http import http_transport
 
-    return HTTPTransport(url, headers, CONNECT_SECONDS)
+    return http_transport(url, headers, CONNECT_SECONDS)
 
 
 def _check_sdk() -> None:

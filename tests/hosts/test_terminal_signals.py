@@ -23,7 +23,8 @@ def say(*words):
     os.write(1, (" ".join(map(str, words)) + "\n").encode())
 
 async def forever():
-    await asyncio.sleep(0.1)  # the main thread has come to its wait by then
+    while signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:  # until the main thread has come to its wait
+        await asyncio.sleep(0.001)
     say("started")
     try:
         await asyncio.Event().wait()
@@ -204,7 +205,7 @@ assert default() and seen == [True]
         terminated(
             """
             c = Commander().start()
-            c.submit(forever)
+            c.submit(blocked)
             time.sleep(30)
             """
         ).check(code=TERM, out="started\n")

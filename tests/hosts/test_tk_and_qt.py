@@ -129,7 +129,7 @@ def test_what_a_delivery_gives_and_raises_reaches_its_future(run: Run) -> None:
         quiet=False,
     )
     assert outcome.err.count("Traceback") == 1
-    assert "a call on the window's thread failed" in outcome.err
+    assert "a call on the host's thread failed" in outcome.err
 
 
 def test_deliveries_of_a_terminated_node_are_dropped(run: Run) -> None:

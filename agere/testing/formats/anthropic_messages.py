@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from agere.testing.formats.common import Body, Part, WireFormat, event, plain, plain_delta
+from agere.testing.formats.common import Body, EventFormat, Part, event
 from agere.testing.steps import (
     Answer,
     Begin,
     CallArguments,
     CallBegin,
-    Delta,
     End,
-    Raw,
     Refusal,
     Step,
     StreamError,
@@ -35,32 +32,20 @@ _ERRORS = {
 }
 
 
-class MessagesFormat(WireFormat):
+class MessagesFormat(EventFormat):
     """``POST /v1/messages``."""
 
     def __init__(self, request: Mapping[str, Any], answer: Answer) -> None:
         super().__init__(request, answer)
-        self._begun = False
         self._blocks = 0
         self._spoken: type[Step] | None = None  # what the block of words or thoughts under way is
         self._spoken_at = 0
-        self._calls: dict[int, int] = {}  # the block of each call
-        self._deltas: set[int] = set()
-        # A block is done when nothing more of it is to come: fragments of several calls may be mixed.
-        self._to_come = Counter(step.index for step in plain(answer.steps) if isinstance(step, CallArguments))
 
-    def events(self, step: Step) -> Iterator[bytes]:
-        """The events of a step."""
-        if isinstance(step, Raw):
-            return
-        if isinstance(step, Delta):
-            for said in plain_delta(step, self._deltas):
-                yield from self.events(said)
-            return
-        if not self._begun:
-            self._begun = True
-            yield _event("message_start", message=self._message([], None, output_tokens=0))
-            yield _event("ping")
+    def _begin(self) -> Iterator[bytes]:
+        yield _event("message_start", message=self._message([], None, output_tokens=0))
+        yield _event("ping")
+
+    def _say(self, step: Step) -> Iterator[bytes]:
         match step:
             case Text() | Refusal():
                 yield from self._speak(Text)

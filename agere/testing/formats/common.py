@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -14,6 +15,7 @@ from agere.testing.steps import (
     CallBegin,
     Delta,
     End,
+    Raw,
     Refusal,
     Step,
     Text,
@@ -58,6 +60,39 @@ class WireFormat(ABC):
     @abstractmethod
     def error(status: int, message: str, code: str | None = None) -> Body:
         """The body of an error answer."""
+
+
+class EventFormat(WireFormat):
+    """One whose events are typed, and say of each item when it begins and when it is done."""
+
+    def __init__(self, request: Mapping[str, Any], answer: Answer) -> None:
+        super().__init__(request, answer)
+        self._begun = False
+        self._calls: dict[int, int] = {}  # the item of each call
+        self._deltas: set[int] = set()
+        # A call is done when nothing more of it is to come: fragments of several calls may be mixed.
+        self._to_come = Counter(step.index for step in plain(answer.steps) if isinstance(step, CallArguments))
+
+    def events(self, step: Step) -> Iterator[bytes]:
+        """The events of a step; a ``Raw`` is not in this format's words, and says nothing."""
+        if isinstance(step, Raw):
+            return
+        if isinstance(step, Delta):
+            for said in plain_delta(step, self._deltas):
+                yield from self.events(said)
+            return
+        if not self._begun:
+            self._begun = True
+            yield from self._begin()
+        yield from self._say(step)
+
+    @abstractmethod
+    def _begin(self) -> Iterator[bytes]:
+        """What comes before all else."""
+
+    @abstractmethod
+    def _say(self, step: Step) -> Iterator[bytes]:
+        """The events of a plain step."""
 
 
 @dataclass

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from agere.testing.formats.chat_completions import ChatCompletionsFormat
-from agere.testing.formats.common import Body, Part, WireFormat, event, plain, plain_delta
+from agere.testing.formats.common import Body, EventFormat, Part, event
 from agere.testing.steps import (
     Answer,
     Begin,
     CallArguments,
     CallBegin,
-    Delta,
     End,
-    Raw,
     Refusal,
     Step,
     StreamError,
@@ -27,35 +24,23 @@ from agere.testing.steps import (
 _REASONS = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
 
-class ResponsesFormat(WireFormat):
+class ResponsesFormat(EventFormat):
     """``POST /v1/responses``."""
 
     def __init__(self, request: Mapping[str, Any], answer: Answer) -> None:
         super().__init__(request, answer)
-        self._begun = False
         self._number = 0
         self._output: list[Body] = []  # the items so far, done or under way
         self._spoken: int | None = None  # the item of words or thoughts that is under way
-        self._calls: dict[int, int] = {}  # the item of each call
-        self._deltas: set[int] = set()
-        # A call is done when nothing more of it is to come: fragments of several calls may be mixed.
-        self._to_come = Counter(step.index for step in plain(answer.steps) if isinstance(step, CallArguments))
 
-    def events(self, step: Step) -> Iterator[bytes]:
-        """The events of a step."""
-        if isinstance(step, Raw):
-            return
-        if isinstance(step, Delta):
-            for said in plain_delta(step, self._deltas):
-                yield from self.events(said)
-            return
-        if not self._begun:
-            self._begun = True
-            for kind in ("created", "in_progress"):
-                yield self._event(f"response.{kind}", response=self._response("in_progress"))
+    def _begin(self) -> Iterator[bytes]:
+        for kind in ("created", "in_progress"):
+            yield self._event(f"response.{kind}", response=self._response("in_progress"))
+
+    def _say(self, step: Step) -> Iterator[bytes]:
         match step:
             case Text() | Refusal() | Thinking():
-                yield from self._say(step)
+                yield from self._speak(step)
             case CallBegin():
                 yield from self._begin_call(step)
             case CallArguments():
@@ -89,7 +74,7 @@ class ResponsesFormat(WireFormat):
         """An error of OpenAI's API."""
         return ChatCompletionsFormat.error(status, message, code)
 
-    def _say(self, step: Text | Refusal | Thinking) -> Iterator[bytes]:
+    def _speak(self, step: Text | Refusal | Thinking) -> Iterator[bytes]:
         kind = {Text: "output_text", Refusal: "refusal", Thinking: "summary_text"}[type(step)]
         at = self._spoken
         if at is None or _part(self._output[at])["type"] != kind:
