@@ -44,6 +44,9 @@ except ImportError as broken:
 TICK_MS = 50
 """Milliseconds between two moments in which Python can see a signal."""
 
+_BY_TIMER = object()
+"""What stands for a host's next turn that the timer takes."""
+
 INTERRUPTED = 130
 """What ``exec()`` returns after Ctrl-C, should it come to return: the exit code of interrupted programs."""
 
@@ -77,14 +80,23 @@ class QtHost(WindowHost):
             raise TypeError(f"QtHost takes a QWidget over which questions appear, not {window!r}")
         # Weakly: commanders' threads may be the last to let go of the host, and must not be so of a window.
         self._window = None if window is None else weakref.ref(window)
-        self._armed = False
+        self._due: object = None  # what stands for the next turn; only that turn is taken, or turns would multiply
         self._pulse = Pulse.of(app)
         self._pulse.hosts.add(self)
 
+    def is_due(self, turn: object) -> bool:
+        """Window's thread. Whether that wake-up still stands for the next turn."""
+        return turn is self._due
+
     def take_turn(self) -> bool:
-        """Window's thread, from Qt's loop. One turn; whether there is more to do at once."""
-        self._armed = False
-        return self.turn()
+        """Window's thread, from Qt's loop. One turn; whether there is more to do, which the timer sees to."""
+        self._due = None
+        more = self.turn()
+        if more:
+            self._due = _BY_TIMER
+        elif self._due is _BY_TIMER:  # of a turn within this one, in the event loop of a dialog
+            self._due = None
+        return more
 
     def interrupt(self, error: BaseException) -> bool:
         """Window's thread. Have the wait in which this host is pumped raise ``error``. False if there is none."""
@@ -109,11 +121,11 @@ class QtHost(WindowHost):
 
     def _wake(self) -> None:
         """Any thread."""
-        if self._armed:
+        if self._due is not None:
             return
-        self._armed = True
+        turn = self._due = object()
         try:
-            self._pulse.woken.emit(self)
+            self._pulse.woken.emit(self, turn)
         except RuntimeError:  # it was deleted along with the application
             self._gone = True
             self._refuse_all()
@@ -140,7 +152,7 @@ class Pulse(QObject):
         app: the application.
     """
 
-    woken = Signal(object)
+    woken = Signal(object, object)
 
     def __init__(self, app: QApplication) -> None:
         super().__init__(app)
@@ -166,9 +178,10 @@ class Pulse(QObject):
 
     # -- slots: an interrupt that comes at their very beginning cannot be caught in them (see ``_on_sigint``)
 
-    def on_woken(self, host: QtHost) -> None:
+    def on_woken(self, host: QtHost, turn: object) -> None:
         """There is something to do for ``host``."""
-        self._take_turn(host)
+        if host.is_due(turn):
+            self._take_turn(host)
 
     def on_soon(self) -> None:
         """There is more to do."""

@@ -337,13 +337,13 @@ def test_a_body_that_blocks_the_loop_is_told_of(kernel: Kernel) -> None:
 def test_ten_thousand_deliveries_keep_order_and_leave_the_loop_alone(kernel: Kernel) -> None:
     cell = kernel.ok(
         """
-        seen, longest = [], 0.0
+        seen, most = [], 0
         async def watch():
-            global longest
+            global most
             while True:
-                before = time.monotonic()
+                before = len(seen)
                 await asyncio.sleep(0)
-                longest = max(longest, time.monotonic() - before)
+                most = max(most, len(seen) - before)
         def slow(number):
             seen.append(number)
             if number % 100 == 0:
@@ -356,12 +356,12 @@ def test_ten_thousand_deliveries_keep_order_and_leave_the_loop_alone(kernel: Ker
         async with Commander() as c:
             await c.submit(deliver)
         watching.cancel()
-        seen == list(range(10_000)), longest
+        seen == list(range(10_000)), most
         """
     )
-    ordered, longest = eval(cell.value)
+    ordered, most = eval(cell.value)
     assert ordered
-    assert longest < 0.2 + 0.01  # all of them in one turn would take the sleeps' 0.2 s and more
+    assert most <= 500  # a turn of the loop ends after 8 ms: at the latest with its fourth sleep
 
 
 def test_what_is_delivered_while_no_cell_waits_runs_when_the_kernel_is_idle(kernel: Kernel) -> None:

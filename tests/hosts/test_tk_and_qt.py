@@ -88,6 +88,34 @@ def test_ten_thousand_deliveries_keep_order_and_leave_the_window_responsive(run:
     )
 
 
+def test_a_worker_that_keeps_pace_with_the_window_leaves_it_responsive_too(run: Run) -> None:
+    run(
+        """
+        ticks, seen, at = 0, [], []
+        def tick():
+            global ticks
+            ticks += 1
+        def show(number):
+            seen.append(number)
+            at.append(ticks)
+            end = time.perf_counter() + 50e-6
+            while time.perf_counter() < end: pass
+        def work():
+            node = current_node()
+            for number in range(20_000):
+                while number - len(seen) > 300: time.sleep(0.001)
+                node.deliver(show, number)
+        with Commander(host=window.host()) as commander:
+            window.every(1, tick)
+            commander.submit(work).add_done_callback(lambda _: window.quit(), on_host=True)
+            window.run()
+        assert seen == list(range(20_000))
+        most = max(at.count(tick) for tick in set(at))
+        assert most < 1_000, most
+        """
+    )
+
+
 def test_deliveries_of_several_workers_keep_each_ones_order(run: Run) -> None:
     run(
         """
