@@ -97,6 +97,7 @@ async def _wait_in_ticks(woken: asyncio.Future[None], pump: Pump | None, look: C
             await asyncio.wait((woken, released), timeout=TICK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
             if look is not None:
                 look()
+        pump.catch_up()
     finally:
         pump.leave(waker)
 

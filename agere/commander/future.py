@@ -128,6 +128,10 @@ class JobFuture(Future[T]):
         """
         if self._state is PENDING:
             self._block(timeout)
+        elif here.node is None:  # its last deliveries come before its outcome, however late one asks
+            pump = self._session.pump_for_this_thread()
+            if pump is not None:
+                pump.catch_up()
         return self._take()
 
     def exception(self, timeout: float | None = None) -> BaseException | None:

@@ -132,6 +132,10 @@ class MainThreadHost(Host):
         while self._calls:
             run_posted(self._calls)
 
+    def catch_up(self) -> None:
+        """Main thread. Run what was posted before now."""
+        run_posted_so_far(self._calls)
+
     def enter_quietly(self, waker: Waker) -> None:
         """Main thread. Begin to make deliveries, and to ask nothing."""
         self._quiet_wakers.append(waker)
@@ -200,6 +204,10 @@ class _DeliveringPump:
         """Main thread."""
         self._host.make_deliveries()
 
+    def catch_up(self) -> None:
+        """Main thread."""
+        self._host.catch_up()
+
     def leave(self, waker: Waker) -> None:
         """Main thread."""
         self._host.leave_quietly(waker)
@@ -218,6 +226,18 @@ def run_posted(calls: deque[Callable[[], object]]) -> None:
         raise
     except BaseException:
         logger.exception("a call on the host's thread failed")
+
+
+def run_posted_so_far(calls: deque[Callable[[], object]]) -> None:
+    """Host's thread. Run what was posted before now; what others go on posting meanwhile must not hold it for ever.
+
+    Raises:
+        SystemExit, KeyboardInterrupt: left a call.
+    """
+    for _ in range(len(calls)):
+        if not calls:  # a call has waited in turn, and run the rest
+            return
+        run_posted(calls)
 
 
 _choose_default: Callable[[], Host] | None = None

@@ -38,6 +38,9 @@ class Pump(Protocol):
     def work(self) -> None:
         """Do what there is to do, on the calling thread."""
 
+    def catch_up(self) -> None:
+        """What was waited for is there: make the deliveries that came before it, and ask nothing."""
+
     def leave(self, waker: Waker) -> None:
         """The calling thread pumps no longer."""
 
@@ -91,6 +94,8 @@ def block_until(
                         return False
                 if not waker.acquire(timeout=wait) and each_slice is not None:
                     each_slice()
+            if pump is not None:
+                pump.catch_up()
             return True
     finally:
         if pump is not None:

@@ -55,7 +55,7 @@ class JupyterHost(MainThreadHost):
             )
         self._cells: Cells = found
         self._loop: Any = kernel.io_loop
-        self._posted = False
+        self._due: object = None  # what stands for the next turn; only that turn is taken, or turns would multiply
         self._awaits: list[Waker] = []
         self._quiet = False
         self._for_other_task = False
@@ -63,9 +63,8 @@ class JupyterHost(MainThreadHost):
     def post(self, call: Callable[[], object]) -> None:
         """Any thread. See ``Host.post``; runs when the main thread waits, or has ended its cell."""
         super().post(call)
-        if not self._posted:
-            self._posted = True
-            self._loop.add_callback(self._run_turn)
+        if self._due is None:
+            self._arrange_turn()
 
     def answers(self) -> bool:
         """Any thread. Whether a cell waits in a call or an ``await`` that serves this host."""
@@ -127,14 +126,19 @@ class JupyterHost(MainThreadHost):
     def _speak(self) -> None:
         self._quiet = False
 
-    def _run_turn(self) -> None:
+    def _arrange_turn(self) -> None:
+        self._due = turn = object()
+        self._loop.add_callback(self._run_turn, turn)
+
+    def _run_turn(self, turn: object) -> None:
         """Main thread, from the kernel's loop. Run what was posted, for a bounded time."""
-        self._posted = False
+        if turn is not self._due:
+            return
+        self._due = None
         end = monotonic() + TURN_SECONDS
         while self._calls:
             if monotonic() >= end:
-                self._posted = True
-                self._loop.add_callback(self._run_turn)
+                self._arrange_turn()
                 return
             try:
                 run_posted(self._calls)
@@ -184,6 +188,10 @@ class AwaitPump:
             if self._in_cell:
                 raise
             self._host.pass_on_interrupt()
+
+    def catch_up(self) -> None:
+        """Main thread. See ``Pump.catch_up``."""
+        self._host.catch_up()
 
     def leave(self, waker: Waker) -> None:
         """Main thread. See ``Pump.leave``."""

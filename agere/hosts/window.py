@@ -15,7 +15,7 @@ from time import monotonic, sleep
 from typing import Protocol
 
 from agere.commander import Host, Question
-from agere.commander.host import run_posted
+from agere.commander.host import run_posted, run_posted_so_far
 from agere.commander.waiting import Pump, Waker, wake_all
 from agere.errors import HostGoneError
 
@@ -128,6 +128,10 @@ class WindowHost(Host):
         if more:
             wake_all(self._wakers)
         self._raise_interrupt()
+
+    def catch_up(self) -> None:
+        """Window's thread."""
+        run_posted_so_far(self._calls)
 
     # -- what the toolkit's own loop calls
 

@@ -12,7 +12,7 @@ import pytest
 from agere import Commander, current_node
 from agere.commander.host import MainThreadHost
 from agere.commander.questions import Question
-from agere.commander.waiting import Pump
+from agere.commander.waiting import Pump, block_until
 from tests.commander.conftest import Errors
 
 WHO: contextvars.ContextVar[str] = contextvars.ContextVar("who", default="nobody")
@@ -56,6 +56,51 @@ def test_after_ctrl_c_at_a_prompt_nothing_is_asked_while_the_work_unwinds(way: s
         ways[way]()
     assert host.read_prompts == ["who? "]
     assert not host.answers()
+
+
+def test_what_was_delivered_before_the_outcome_is_shown_before_it() -> None:
+    shown: list[int] = []
+
+    def tell() -> None:
+        node = current_node()
+        assert node is not None
+        for number in range(100):
+            node.deliver(shown.append, number)
+
+    with Commander[None](host=MainThreadHost()) as commander:
+        for _ in range(20):
+            commander.submit(tell).result()
+            assert shown == list(range(100))
+            shown.clear()
+        future = commander.submit(tell)
+        ended = threading.Event()
+        future.add_done_callback(lambda _: ended.set())
+        assert ended.wait(20)  # nobody pumps meanwhile
+        assert shown == []
+        future.result()
+        assert shown == list(range(100))
+        shown.clear()
+        commander.submit(tell)
+    assert shown == list(range(100))
+
+
+def test_a_wait_does_not_end_before_what_was_posted_by_then() -> None:
+    host = MainThreadHost()
+    shown: list[str] = []
+    looks = 0
+
+    def done() -> bool:
+        nonlocal looks
+        looks += 1
+        if looks == 2:  # after the host's work: nothing else would run it
+            host.post(lambda: shown.append("last words"))
+            host.post(lambda: host.post(lambda: shown.append("afterwards")))
+        return looks == 2
+
+    assert block_until(done, [], 20, host)
+    assert shown == ["last words"]
+    host.work()
+    assert shown == ["last words", "afterwards"]
 
 
 def test_deliveries_are_made_while_an_exit_waits() -> None:
