@@ -162,11 +162,12 @@ def _tell(watch: Watch) -> None:
         if top is None:
             return
         stack = _inside_callback(top)
+        is_native = top.f_code is _HANDLE_RUN  # the callback itself has no Python code
         del top
     task = asyncio.current_task(session.loop)
     node = getattr(task, "node", None) if session.calling is None else session.calling
-    if node is None and stack[-1].filename.startswith(_HERE) and _is_machinery(stack[0].filename):
-        return  # our own work, on very many nodes at once: nobody else's callback is to blame
+    if node is None and _is_machinery(stack[0].filename) and not is_native:
+        return  # our own or asyncio's work, on very many nodes or a busy machine: nobody else's callback is to blame
     at = next((entry for entry in reversed(stack) if not entry.filename.startswith(_HERE)), stack[-1])
     line = (at.filename, at.lineno or 0)
     if line in watch.told:

@@ -98,7 +98,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(404, FORMATS["/chat/completions"], f"GET {self.path}: {_SERVED}")
 
     def do_POST(self) -> None:
-        data = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        length = int(self.headers.get("Content-Length", 0))
+        data = self.rfile.read(length)
+        if len(data) < length:  # the client has left before it had sent its request
+            self.close_connection = True
+            return
         path = self.path.partition("?")[0]
         found = [wire_format for suffix, wire_format in FORMATS.items() if path.endswith(suffix)]
         wire_format = found[0] if found else FORMATS["/chat/completions"]

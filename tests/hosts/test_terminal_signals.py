@@ -67,8 +67,7 @@ class TestSigterm:
         assert outcome.err == ""
 
     def test_everything_on_the_way_out_runs(self) -> None:
-        outcome = terminated(
-            """
+        program = """
             import logging, logging.handlers
             target = logging.StreamHandler(sys.stdout)
             logging.getLogger().addHandler(logging.handlers.MemoryHandler(99, target=target))
@@ -81,14 +80,15 @@ class TestSigterm:
             def fails():
                 raise ValueError
             try:
-                with Commander(Callback and None) as c:
+                with Commander() as c:
                     c.submit(forever)
                     c.run_auto(job)
                     logging.warning("buffered")
             finally:
                 print("finally")
-            """.replace("Callback and None", "")
-        ).check(code=TERM)
+            """
+        signals = (("started", 0), ("started", signal.SIGTERM))  # once both have begun
+        outcome = run_python(COMMON + textwrap.dedent(program), signals=signals).check(code=TERM)
         assert sorted(outcome.lines) == sorted(
             ["started", "started", "unwound", "unwound", "at_terminate", "finally", "in atexit", "buffered"]
         )

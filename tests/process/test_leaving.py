@@ -19,16 +19,22 @@ def say(*words):
     sys.stdout.write(" ".join(map(str, words)) + "\n")  # one write: lines of several threads stay whole
     sys.stdout.flush()
 
+started = threading.Event()
+
+def say_started():
+    say("started")
+    started.set()
+
 async def forever():
     await asyncio.sleep(0.1)  # the main thread has come to its wait by then
-    say("started")
+    say_started()
     try:
         await asyncio.Event().wait()
     finally:
         say("unwound")
 
 def blocked():
-    say("started")
+    say_started()
     threading.Event().wait()
 
 class Endless(Job):
@@ -50,7 +56,7 @@ class TestInterpreterExit:
             """
             c = Commander().start()
             future = c.submit(forever)
-            time.sleep(0.3)
+            started.wait()
             say("end of main")
             """
         ).check(out="started\nend of main\nunwound\n")
@@ -68,7 +74,7 @@ async def stream():
 work = {"body": blocked, "to_thread": to_thread, "delegate": delegate}.get(sys.argv[1], stream)
 c = Commander().start()
 c.submit(work)
-time.sleep(0.2)
+started.wait()
 say("end of main")
 """,
             how,
@@ -81,13 +87,13 @@ say("end of main")
         run(
             """
             async def stubborn():
-                say("started")
+                say_started()
                 while True:
                     try: await asyncio.sleep(3600)
                     except asyncio.CancelledError: pass
             c = Commander().start()
             c.submit(stubborn)
-            time.sleep(0.1)
+            started.wait()
             """,
             limit=15.0,
         ).check(out="started\n")
@@ -96,11 +102,11 @@ say("end of main")
         run(
             """
             async def blocks():
-                say("started")
+                say_started()
                 threading.Event().wait()
             c = Commander().start()
             c.submit(blocks)
-            time.sleep(0.1)
+            started.wait()
             """,
             limit=15.0,
         ).check(out="started\n")
@@ -126,7 +132,7 @@ say("end of main")
             """
             c = Commander().start()
             c.submit(forever)
-            time.sleep(0.3)
+            started.wait()
             raise RuntimeError("main")
             """
         ).check(code=1)
@@ -316,7 +322,7 @@ c.exit()
         outcome = run(
             """
             async def slow():
-                say("started")
+                say_started()
                 try: await asyncio.Event().wait()
                 finally:
                     say("unwinding")
@@ -560,7 +566,7 @@ class TestFork:
 import warnings; warnings.simplefilter("ignore")
 c = Commander().start()
 future = c.submit(forever)
-time.sleep(0.3)
+started.wait()
 for child in {list(self.CHILDREN)!r}:
     pid = os.fork()
     if pid == 0:
@@ -585,7 +591,7 @@ c.exit()
             """
             c = Commander().start()
             future = c.submit(forever)
-            time.sleep(0.3)
+            started.wait()
             import warnings; warnings.simplefilter("ignore")
             if os.fork() == 0:
                 say("child ends")

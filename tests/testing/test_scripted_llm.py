@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
+import socket
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
 from typing import Any
+from urllib.parse import urlsplit
 
 import openai
 import pytest
@@ -120,6 +122,17 @@ def test_what_is_not_served_is_a_problem() -> None:
         assert [model.id for model in server.client().models.list()] == ["scripted"]
         with pytest.raises(openai.NotFoundError):
             server.client().embeddings.create(model="m", input="x")
+
+
+def test_a_client_that_leaves_before_its_request_is_whole_is_none() -> None:
+    with ScriptedLLM(["Fine."]) as server:
+        address = urlsplit(server.base_url)
+        with socket.create_connection((address.hostname, address.port)) as connection:
+            connection.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nContent-Length: 100\r\n\r\n{")
+            connection.shutdown(socket.SHUT_WR)
+            assert connection.recv(1) == b""  # it hangs up without an answer
+        assert server.requests == []
+        assert words(stream(server)) == "Fine."
 
 
 def test_a_delay_a_late_answer_and_a_client_that_does_not_wait() -> None:
