@@ -26,7 +26,8 @@ from agere.testing import (
     text,
     tool_calls,
 )
-from tests.support.commands import KEY, agere, agere_on_terminal, environment, wait_until_asleep
+from tests.support.commands import KEY, agere, agere_on_terminal, environment
+from tests.support.subprocesses import wait_until_asleep
 
 WEATHER = "get_current_weather"
 

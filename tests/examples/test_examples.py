@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from agere.testing import Answer, Call, Gate, ScriptedLLM, failing, silent, text, tool_calls
-from tests.support.commands import KEY, environment, wait_until_asleep
-from tests.support.subprocesses import LIMIT_SECONDS, Outcome, run_on_terminal, run_python
+from tests.support.commands import KEY, environment
+from tests.support.subprocesses import LIMIT_SECONDS, Outcome, run_on_terminal, run_python, wait_until_asleep
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 LOOP, ROUND, SUMMARISE, EDGES = (
@@ -211,6 +211,7 @@ def test_ctrl_c_while_the_server_is_silent(name: str, headers: bool) -> None:
                 process.stdin.write(b"cats\n")
                 process.stdin.flush()
                 requests = [server.wait_request(count) for count in (1, 2)]
+                wait_until_asleep(process.pid)
                 process.send_signal(signal.SIGINT)
                 _, told = process.communicate(timeout=20)
             finally:

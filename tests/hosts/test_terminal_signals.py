@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from agere.testing import ScriptedLLM, silent
-from tests.support.commands import wait_until_asleep
-from tests.support.subprocesses import Outcome, run_on_terminal, run_python
+from tests.support.subprocesses import Outcome, run_on_terminal, run_python, wait_until_asleep
 
 COMMON = r"""
 import asyncio, atexit, os, signal, sys, termios, threading, time

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from time import monotonic
 
 from agere.testing import ScriptedLLM
 from tests.support.subprocesses import LIMIT_SECONDS, Outcome, run_on_terminal, run_python
@@ -68,16 +65,3 @@ def agere_on_terminal(
     assert KEY not in outcome.out
     assert "Traceback" not in outcome.out, str(outcome)
     return outcome
-
-
-def wait_until_asleep(pid: int) -> None:
-    """Wait until a process's main thread sleeps.
-
-    CPython's line editor looks for signals only when its ``select`` is interrupted. A Ctrl-C that comes in the
-    microseconds between its echo of a key and that ``select`` waits there for the next key: no person is that fast.
-    """
-    status = Path(f"/proc/{pid}/task/{pid}/stat")
-    end = monotonic() + 10
-    while status.exists() and status.read_text().rpartition(")")[2].split()[0] != "S":
-        assert monotonic() < end, "the process never sleeps"
-        threading.Event().wait(0.001)

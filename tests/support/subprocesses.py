@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,8 +121,22 @@ def _send_signals(process: subprocess.Popen[str], signals: tuple[tuple[str, int]
                 return seen
             seen += data.decode()
         begin = at + len(line)
+        wait_until_asleep(process.pid, 1.0)
         process.send_signal(signum)
     return seen
+
+
+def wait_until_asleep(pid: int, seconds: float = 10.0) -> None:
+    """Wait until a process's main thread sleeps, or until the time is up.
+
+    CPython looks for signals between two steps of the main thread, and when what it sleeps in is interrupted. One that
+    comes in the microseconds between its last look and its sleep waits there until it wakes up: no person is that fast,
+    but a test is, on a busy machine.
+    """
+    status = Path(f"/proc/{pid}/task/{pid}/stat")
+    end = monotonic() + seconds
+    while status.exists() and status.read_text().rpartition(")")[2].split()[0] != "S" and monotonic() < end:
+        threading.Event().wait(0.001)
 
 
 def _kill(process: subprocess.Popen[str]) -> tuple[str, str]:

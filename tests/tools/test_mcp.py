@@ -470,7 +470,7 @@ def test_a_forgotten_commander(name: str, options: tuple[str, ...]) -> None:
     program = (
         PROGRAM
         + f"""
-    commander = Commander().start()
+    commander = Commander(stall=60).start()
     job = commander.submit(go({name!r}))
     if {name!r} == "hang":
         while "hang" not in str(commander.tree()):
