@@ -77,7 +77,12 @@ class JobFuture(Future[T]):
 
         @property
         def _waiters(self):
-            return vars(self).setdefault("_installed", [])
+            installed = vars(self).get("_installed")
+            if installed is None:
+                from .many import Waiters
+
+                installed = vars(self).setdefault("_installed", Waiters(self._session))
+            return installed
 
         @property
         def _done_callbacks(self):
