@@ -60,16 +60,20 @@ _AT_FIRST_USE = {
 }
 """Names whose modules load what takes its time, such as pydantic and in the end the client, or are rarely needed."""
 
+_PACKAGES = {"addons", "chat", "hosts", "testing", "tools", "utils"}
+
 
 def __getattr__(name: str) -> Any:
     """Load what is too heavy for ``import agere``."""
-    if name not in _AT_FIRST_USE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
+    if name in _PACKAGES:
+        return import_module(f"{__name__}.{name}")
+    if name not in _AT_FIRST_USE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value = getattr(import_module(_AT_FIRST_USE[name]), name)
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_AT_FIRST_USE})
+    return sorted({*globals(), *_AT_FIRST_USE, *_PACKAGES})

@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Self, TypeVar, overload
 
 from agere.commander import Commander, JobStream, TaskNode
+from agere.commander.affinity import refuse_on_loop
 
 R = TypeVar("R")
 
@@ -29,8 +30,10 @@ def run(work: Any, /, *args: Any, **kwargs: Any) -> Any:
 
     Raises:
         TypeError: ``work`` is no work, or the arguments do not fit.
+        BlockingCallError: called on a loop thread of Agere.
         BaseException: what the work failed with.
     """
+    refuse_on_loop("agere.run()", "use `await agere.current_node().submit(...)` there")
     with Commander[Any]() as commander:
         return commander.submit(work, *args, **kwargs).result()
 
@@ -38,7 +41,8 @@ def run(work: Any, /, *args: Any, **kwargs: Any) -> Any:
 def stream(work: Any, /, *args: Any, **kwargs: Any) -> RunStream:
     """Any thread but an Agere loop. Run work on a Commander of its own, and iterate over what it emits.
 
-    Breaking off cancels the work; a failure of the work is raised after its last item.
+    Closing the iterator cancels the work, and so does dropping it, as ``break`` does with one that has no other name; a
+    failure of the work is raised after its last item. ``with agere.stream(...) as items:`` closes it for certain.
 
     Args:
         work: a Job, a handler, or a function, ``async`` or not.
@@ -47,7 +51,9 @@ def stream(work: Any, /, *args: Any, **kwargs: Any) -> RunStream:
 
     Raises:
         TypeError: ``work`` is no work, or the arguments do not fit.
+        BlockingCallError: called on a loop thread of Agere.
     """
+    refuse_on_loop("agere.stream()", "use `async for ... in agere.current_node().submit(...).stream()` there")
     commander: Commander[Any] = Commander()
     commander.start()
     try:

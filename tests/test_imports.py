@@ -184,3 +184,15 @@ def test_public_names_exist(package: str) -> None:
 )
 def test_the_tutorials_import_paths(statement: str) -> None:
     exec(statement, {})
+
+
+def test_its_packages_are_there_without_further_imports() -> None:
+    run_python(
+        """
+        import agere, sys
+        for name in ("addons", "chat", "hosts", "testing", "tools", "utils"):
+            assert getattr(agere, name).__name__ == "agere." + name
+            assert name in dir(agere)
+        assert not hasattr(agere, "nothing")
+        """
+    ).check()

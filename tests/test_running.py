@@ -82,8 +82,10 @@ class TestTopLevel:
 
     def test_run_on_a_loop_thread_refuses(self, commander: Commander[Any]) -> None:
         async def body() -> None:
-            with pytest.raises(BlockingCallError):
+            with pytest.raises(BlockingCallError, match=r"agere\.run\(\) would block.*submit"):
                 agere.run(nothing)
+            with pytest.raises(BlockingCallError, match=r"agere\.stream\(\) would block.*async for"):
+                agere.stream(nothing)
 
         commander.submit(body).result(10)
 

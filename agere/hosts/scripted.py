@@ -20,11 +20,19 @@ class ScriptedHost(MainThreadHost):
 
     Attributes:
         asked: the prompts so far.
+
+    Raises:
+        TypeError: ``answers`` is no list of answers.
     """
 
     def __init__(self, answers: Iterable[str | BaseException] = ()) -> None:
         super().__init__()
+        if isinstance(answers, (str, bytes)) or not isinstance(answers, Iterable):
+            raise TypeError(f"answers is a list of answers, not {answers!r}; write ScriptedHost([{answers!r}])")
         self._answers = deque(answers)
+        for answer in self._answers:
+            if not isinstance(answer, (str, BaseException)):
+                raise TypeError(f"an answer is a str, or an exception to be raised, not {answer!r}")
         self._lock = threading.Lock()
         self.asked: list[str] = []
 
@@ -37,6 +45,11 @@ class ScriptedHost(MainThreadHost):
             question.fail(answer)
         else:
             question.answer(answer)
+
+    @property
+    def remaining(self) -> int:
+        """Any thread. How many answers nobody has asked for yet."""
+        return len(self._answers)
 
     def answers(self) -> bool:
         """Any thread. Somebody always answers."""

@@ -96,6 +96,7 @@ class Dealer:
 
     def __init__(self, script: Iterable[Script] | Callable[[Request], Reply]) -> None:
         self._dealt = 0
+        self._length: int | None = None
         if callable(script):
             check_entry(script, "script")
             self._entries: Iterator[object] = itertools.repeat(script)
@@ -112,6 +113,12 @@ class Dealer:
         for number, entry in enumerate(entries, 1):
             check_entry(entry, f"entry {number} of the script")
         self._entries = iter(entries)
+        self._length = len(entries)
+
+    @property
+    def remaining(self) -> int | None:
+        """Any thread. How many entries have not been dealt; None if the script is no list."""
+        return None if self._length is None else self._length - self._dealt
 
     def draw(self, request: Request) -> tuple[int, object]:
         """Server thread, one at a time. The entry for ``request``, which is the next one, and its number.

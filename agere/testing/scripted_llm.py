@@ -81,6 +81,15 @@ class ScriptedLLM:
         with self._lock:
             return list(self._requests)
 
+    @property
+    def remaining(self) -> int | None:
+        """How many answers of the script no request has come for yet; None if it is a function or an iterator.
+
+        A test that wants every answer to be used says ``assert server.remaining == 0``.
+        """
+        with self._lock:
+            return self._dealer.remaining
+
     def wait_request(self, count: int = 1, timeout: float = PATIENCE) -> Request:
         """Wait for a request.
 

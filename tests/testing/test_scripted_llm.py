@@ -188,6 +188,16 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         server.anthropic_client()
 
 
+def test_how_many_answers_are_left() -> None:
+    with ScriptedLLM(["One.", "Two."]) as server:
+        assert server.remaining == 2
+        words(stream(server))
+        assert server.remaining == 1
+    with ScriptedLLM(lambda _: "Fine.") as endless, ScriptedLLM(iter(["One."])) as iterator:
+        assert endless.remaining is None
+        assert iterator.remaining is None
+
+
 def test_one_function_answers_all() -> None:
     with ScriptedLLM(lambda request: f"{len(request['messages'])} messages") as server:
         assert [words(stream(server)) for _ in range(3)] == ["0 messages"] * 3
