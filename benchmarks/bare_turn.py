@@ -28,14 +28,21 @@ def with_result(messages: list[Any], call: dict[str, Any], result: str) -> list[
     ]
 
 
-def bare_turn(client: openai.OpenAI) -> str:
-    """A loop over the stream, twice. Nobody else gets to do anything meanwhile."""
+def bare_turn(client: openai.OpenAI, **options: Any) -> str:
+    """A loop over the stream, twice. Nobody else gets to do anything meanwhile.
+
+    Args:
+        client: of the scripted server.
+        options: of the requests, such as ``tools``: what stands beside it makes the same ones.
+    """
     messages: list[Any] = [QUESTION]
     said: list[str] = []
     while True:
         name = call_id = ""
         arguments: list[str] = []
-        for chunk in client.chat.completions.create(model="any", messages=messages, stream=True):
+        for chunk in client.chat.completions.create(model="any", messages=messages, stream=True, **options):
+            if not chunk.choices:  # the usage
+                continue
             delta = chunk.choices[0].delta
             if delta.content:
                 said.append(delta.content)

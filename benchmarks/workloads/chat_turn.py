@@ -1,12 +1,14 @@
 """chat_turn: the turn of ``turn``, through ``agere.Chat``.
 
-The Chat keeps the conversation, so that each turn has a Chat of its own, made outside of the time that counts.
+The Chat keeps the conversation, so that each turn has a Chat of its own, made outside of the time that counts. The
+bare loop makes the same requests: it tells of the tool, and asks for the usage.
 """
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from benchmarks.bare_turn import QUESTION, bare_turn, check
 from benchmarks.measure import MILLI, Case, interleave
@@ -51,9 +53,11 @@ def run(size: Size) -> list[Case]:
             check(said.replace("\n", "", 1))
             return seconds
 
+        options: Any = {"tools": [get_weather.schema], "stream_options": {"include_usage": True}}
+
         def bare() -> float:
             begun = time.perf_counter()
-            said = bare_turn(client)
+            said = bare_turn(client, **options)
             seconds = time.perf_counter() - begun
             check(said)
             return seconds
@@ -67,7 +71,7 @@ def run(size: Size) -> list[Case]:
 WORKLOAD = Workload(
     name="chat_turn",
     about="a tool turn (two streamed model calls) through agere.Chat, with a server in its own process",
-    beside="the bare synchronous loop over the same streams",
+    beside="the bare synchronous loop that makes the same requests",
     run=run,
     sizes={FULL: Size(121), QUICK: Size(9), TINY: Size(1)},
 )
