@@ -55,7 +55,19 @@ def as_namespace(value: Any) -> Any:
 class Slots:
     """Attributes without an instance dict."""
 
-    __slots__ = ("arguments", "choices", "content", "delta", "function", "id", "index", "name", "tool_calls")
+    __slots__ = (
+        "arguments",
+        "choices",
+        "content",
+        "delta",
+        "function",
+        "function_call",
+        "id",
+        "index",
+        "name",
+        "refusal",
+        "tool_calls",
+    )
 
 
 def as_slots(value: Any) -> Any:
