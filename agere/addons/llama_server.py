@@ -6,6 +6,8 @@ What was measured (xllamacpp 2026.10, Linux) and is handled here:
   the destructor joins the request's thread, which waits for a task that nobody works on any more. The thread
   does give up when its connection is gone. So connections are shut first, and the destructor runs when none
   is left.
+* The native server says that it is there before its loop takes tasks. Destroyed in between, it never ends: the
+  loop begins when it has been told to stop. So a server counts as started when the loop has worked on a task.
 * In a child forked after a server was started, the destructor waits for threads that do not exist there, a
   new server aborts the process, and the library's C++ exit handlers hang. So none of this happens there.
 * Loading holds the GIL (0.4-0.8 s for 98 MB); there is no way around it from Python.
@@ -46,6 +48,7 @@ _BATCH = 128
 _PROMPT_CACHE_MIB = 256  # llama.cpp's default, 8192, is a server's, not a guest's
 _CLOSE_PATIENCE = 10.0  # seconds for connections to go; measured: 0.02-0.25 s
 _CLOSE_POLL = 0.01
+_START_PATIENCE = 60.0  # seconds for the loop to begin; measured: milliseconds, more on a busy machine
 _MOST_THREADS = 8  # more do not help models of the size that one runs inside a program
 
 
@@ -130,6 +133,7 @@ class LlamaServer:
         if not self.address.startswith(f"http://{_HOST}:"):
             self.stop()
             raise LocalLLMError(f"llama.cpp listened on {self.address} although it was told {_HOST}")
+        self._wait_for_loop()
 
     def knows_tools(self) -> bool:
         """Whether the chat template in use can show tools to the model (llama.cpp's own judgement)."""
@@ -156,6 +160,15 @@ class LlamaServer:
                 _log.error("a request did not let go of the embedded model in %s s; abandoned", _CLOSE_PATIENCE)
             _running.discard(self)
 
+    def _wait_for_loop(self) -> None:
+        """Return when the loop works on tasks, as it does to count them."""
+        try:
+            self._counters(_START_PATIENCE)
+        except OSError as error:
+            self._abandon()
+            _running.discard(self)
+            raise LocalLLMError(f"llama.cpp loaded the model, and then did not answer: {error}") from error
+
     def _hang_up(self) -> bool:
         """Shut the door and every connection; True when no request is left."""
         deadline = time.monotonic() + _CLOSE_PATIENCE
@@ -176,12 +189,15 @@ class LlamaServer:
     def _is_idle(self) -> bool:
         """Ask the server itself, where the system does not list sockets."""
         try:
-            with _open_locally(f"{self.address}/metrics", timeout=_CLOSE_PATIENCE) as answer:
-                lines = answer.read().decode().splitlines()
+            return not any(self._counters(_CLOSE_PATIENCE))
         except OSError:
             return False
-        counts = [float(line.split()[1]) for line in lines if line.startswith(_BUSY_COUNTERS)]
-        return not any(counts)
+
+    def _counters(self, timeout: float) -> list[float]:
+        """How many requests are worked on and how many wait, as the loop counts them."""
+        with _open_locally(f"{self.address}/metrics", timeout=timeout) as answer:
+            lines = answer.read().decode().splitlines()
+        return [float(line.split()[1]) for line in lines if line.startswith(_BUSY_COUNTERS)]
 
     def _abandon(self) -> None:
         """Never run the destructor: it would hang, with the GIL held."""
