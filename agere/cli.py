@@ -85,6 +85,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     from agere.addons.demo_weather import weather_tool
     from agere.chat import Chat, Screen, ask_once, open_model, prepare_terminal, talk
+    from agere.chat.wording import ON_COMMAND_LINE
 
     prepare_terminal()
     # What goes wrong in a turn is told in one line; a traceback is for programs that are being written.
@@ -94,7 +95,10 @@ def _run(arguments: argparse.Namespace) -> int:
     person_types = not question and sys.stdin is not None and sys.stdin.isatty()
     try:
         # With one place, a question that comes early waits for the warming up instead of competing with it.
-        with open_model(arguments.model, base_url=arguments.base_url, parallel=1 if person_types else 2) as model:
+        parallel = 1 if person_types else 2
+        with open_model(
+            arguments.model, base_url=arguments.base_url, parallel=parallel, wording=ON_COMMAND_LINE
+        ) as model:
             screen.note(f"Model: {model.description}.")
             if model.embedded:
                 screen.note("For a better one set OPENAI_API_KEY, or name a server with --base-url.")

@@ -20,13 +20,16 @@ def model(request: Any) -> Any:
     last = request.body["messages"][-1]
     if last["role"] == "tool":
         return f"It is {last['content']}."
-    assert request.body["tools"][0]["function"]["name"] == "weather"
     (city,) = re.findall(r"in (\w+)\?", last["content"])
-    return Call("weather", {"location": city})
+    name = request.body["tools"][0]["function"]["name"]
+    if name == "ask_meteorologist":
+        return Call(name, {"question": last["content"]})
+    assert name == "weather"
+    return Call(name, {"location": city})
 
 
 def test_the_snippets_work(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert len(SNIPPETS) == 9
+    assert len(SNIPPETS) == 10
     assert len([line for line in SNIPPETS[0].splitlines() if line.strip()]) <= 10
     monkeypatch.chdir(tmp_path)
     space: dict[str, Any] = {"__name__": "docs"}
@@ -38,16 +41,17 @@ def test_the_snippets_work(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         for number, snippet in enumerate(SNIPPETS):
             exec(compile(snippet, f"docs/agent.md, snippet {number + 1}", "exec"), space)
             shown.append(capsys.readouterr().out)
-        for name in ("chat", "careful"):
+        for name in ("chat", "careful", "expert"):
             space[name].close()
         space["client"].close()
     said = "It is 22 C, clear."
-    ten, run, submitted, events, limits, resumed, request, turn, rounds = shown
+    ten, run, submitted, events, limits, resumed, nested, request, turn, rounds = shown
     assert ten == turn == said
     assert run.startswith(f"{said}\n['weather'] Usage(")
     assert submitted.startswith(f"{said}(ToolResult(")
     assert events == f"\n[weather {{'location': 'Tokyo'}}]\n[-> 22 C, clear]\n{said}"
     assert limits == resumed == f"{said}\n"
+    assert nested == f"It is {said}."
     assert request == ""
     assert rounds == f"{said}['user', 'assistant', 'tool', 'assistant']\n"
     assert space["messages"][1]["tool_calls"][0]["function"]["name"] == "weather"

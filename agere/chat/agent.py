@@ -18,8 +18,11 @@ from .conversation import Conversation
 from .limits import Limits
 from .model import EMBEDDED_MEMORY, ChatModel, adopt, choose_model
 from .opening import LazyModel
+from .prompt import Prompt, check_prompt
 from .queue import TurnQueue
+from .sendable import all_sendable, sendable
 from .turn import TurnJob
+from .wording import IN_PYTHON
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAI
@@ -52,12 +55,16 @@ class Chat:
         conversation: what was said before, and where to keep what will be.
         max_rounds: requests in one turn; each answer that calls tools leads to another. None for no limit.
         max_tool_calls: calls of tools in one turn; None for no limit.
-        max_seconds: how long a turn may take, the tools and the person's approvals included.
+        max_seconds: how long a turn may take, the tools included, and the time in which the person is asked for
+            approvals and other answers.
         max_tokens: how many tokens the model may write in one turn, in all requests together, as the server counts
             them. (While an answer streams, each of its chunks counts as one.)
-        keep: what stays in the conversation of a turn that fails, passes a limit or is cancelled: "answered", nothing,
-            as if it had not been asked; or "said", what was said until then, made whole so that a server accepts it.
-        options: further parameters of each request, such as ``{"temperature": 0}``.
+        keep: which turns stay in the conversation. "answered": only those that came to their answer. One that fails,
+            passes a limit or is cancelled before leaves no trace, as if it had never been asked. "said": those, too,
+            as far as they went: the question, what the model had said, the tools that had run. What a server would
+            miss is added (a result for each call, an "(interrupted)" at the end).
+        options: further parameters of each request, such as ``{"temperature": 0}``. Of each: a turn with
+            ``{"tool_choice": "required"}`` never comes to an answer, since each request has to lead to another call.
 
     Attributes:
         conversation: what was said. Not to be changed while a turn runs.
@@ -102,34 +109,40 @@ class Chat:
         self._finalizer = weakref.finalize(self, self._model.close_elsewhere)
         self._finalizer.atexit = False  # then LazyModel sees to it, without a thread
 
-    def turn(self, prompt: str, *, events: bool = False) -> TurnJob:
+    def turn(self, prompt: Prompt, *, events: bool = False, quiet: bool = False) -> TurnJob:
         """Any thread. A Job that has one question answered. It begins when it is submitted.
 
         It emits the answer's text as it arrives, also what the model says with ``to_user`` while a tool call is still
         on its way. Its result is an ``Answer``.
 
         Args:
-            prompt: the question.
+            prompt: the question: a text, or a list of content parts of the OpenAI protocol, such as
+                ``{"type": "text", "text": "What is this?"}`` and
+                ``{"type": "image_url", "image_url": {"url": "data:image/png;base64,..."}}``.
             events: emit ``ToolCall`` and ``ToolResult`` objects, too: a call when it is about to be made, its result
                 when it has ended. Without, text alone, with a line break where the answer after a call begins.
+            quiet: emit nothing: only the result counts. For a turn within another agent's tool, whose text would else
+                be mixed into the other one's. (What this Chat's tools emit themselves is theirs.)
 
         Raises:
-            TypeError: the prompt is no str.
-            ValueError: it is empty.
+            TypeError: the prompt is neither a str nor a list.
+            ValueError: it is empty; or both ``events`` and ``quiet`` are asked for.
+            MessageError: a part of the list is none.
             ChatClosedError: the Chat has been closed.
 
         What the turn's Future raises:
             TurnLimitError: a limit was passed: RoundLimitError, ToolCallLimitError, TimeLimitError, TokenLimitError.
             NoModelError: there is no model; the text says what to do.
-            openai.OpenAIError: what the client raises, with the key blotted out.
+            openai.OpenAIError: what the client raises, with the key blotted out. (So is what comes of a server that
+                breaks off or talks nonsense: ``httpx`` errors, ``json.JSONDecodeError``.)
+            OSError: the conversation's file cannot be written.
             DeadlockError: it was asked for within a tool of another turn of this Chat, for which it would wait.
         """
-        if not isinstance(prompt, str):
-            raise TypeError(f"a prompt is a str, not {type(prompt).__name__}")
-        if not prompt.strip():
-            raise ValueError("the prompt is empty")
+        prompt = check_prompt(prompt)
+        if events and quiet:
+            raise ValueError("a quiet turn emits nothing, and so no events: pass one of events and quiet")
         self.check_open()
-        return TurnJob(self, prompt, events)
+        return TurnJob(self, prompt, events, quiet)
 
     def open(self) -> ChatModel:
         """Any thread that may block. Open the model now instead of at the first turn; who answers.
@@ -204,12 +217,14 @@ def _choose(
             raise TypeError("a ChatModel has its own client: pass one of model and client")
         return _opened(model), model.memory
     if model is not None:
+        if not isinstance(model, str | os.PathLike) or not isinstance(os.fspath(model), str):
+            raise TypeError(f"model is the name of a model, a str or a path, or a ChatModel, not {model!r}")
         model = os.fspath(model)
-        if not isinstance(model, str) or not model.strip():
+        if not model.strip():
             raise ValueError(f"model is the name of a model, not {model!r}")
     if client is not None:
         return _opened(adopt(client, model)), None
-    choice = choose_model(model)
+    choice = choose_model(model, wording=IN_PYTHON)
     return LazyModel(choice.open), EMBEDDED_MEMORY if choice.embedded else None
 
 
@@ -224,8 +239,13 @@ def _begin(conversation: Conversation | None, system: str | None, memory: int | 
         return Conversation(system, max_tokens=memory)
     if not isinstance(conversation, Conversation):
         raise TypeError(f"conversation is a Conversation, not {type(conversation).__name__}")
-    if system is not None and system != conversation.system:
-        raise ValueError("the conversation has a system message of its own; give it this one: Conversation(system=...)")
+    if system is None:
+        return conversation
+    if not isinstance(system, str):
+        raise TypeError(f"system is the text of the system message, a str, not {system!r}")
+    if sendable(system) != conversation.system:
+        has = "no system message" if conversation.system is None else "a system message of its own"
+        raise ValueError(f"the conversation has {has}; give it this one: Conversation(system=...)")
     return conversation
 
 
@@ -237,4 +257,4 @@ def _check_options(options: Mapping[str, Any] | None) -> Mapping[str, Any]:
     for name in OWN_OPTIONS:
         if name in options:
             raise ValueError(f"options cannot have {name!r}: the Chat sees to that itself")
-    return dict(options)
+    return {name: all_sendable(value) for name, value in options.items()}

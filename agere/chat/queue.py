@@ -6,11 +6,13 @@ A lane would not do: it belongs to one commander, and a Chat may be used in seve
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextvars import ContextVar
+from time import monotonic
 from typing import Any
 
 from agere.commander import State, TaskNode
@@ -18,6 +20,14 @@ from agere.errors import DeadlockError
 
 PATIENCE_SECONDS = 1.0
 """How often one who waits looks whether the turn before it still lives."""
+
+HELD_SECONDS = 5.0
+"""So long a turn may be held up by whoever reads its stream, until the log tells those who wait behind it."""
+
+SLOW_SECONDS = 60.0
+"""So long one may wait for a turn that is not held up, until the log tells."""
+
+logger = logging.getLogger("agere.chat")
 
 
 class Place:
@@ -29,12 +39,16 @@ class Place:
 
     Attributes:
         node: the turn; None once it has left. (Contexts hold places for long.)
+        held_since: when it began to wait for whoever reads its stream, by ``monotonic``; None while it does not.
+        told: the log has told that others wait for it.
     """
 
     def __init__(self, node: TaskNode[Any], on_lost: Callable[[TaskNode[Any]], None]) -> None:
         self.node: TaskNode[Any] | None = node
         self._on_lost = on_lost
         self.ready: Future[None] = Future()
+        self.held_since: float | None = None
+        self.told = False
 
     @property
     def lost(self) -> bool:
@@ -81,13 +95,20 @@ class TurnQueue:
         if place.ready.done():
             return
         ready = asyncio.wrap_future(place.ready)
+        front, begun = None, 0.0
         try:
             while not ready.done():
                 before = self._holder
+                if before is not front:
+                    front, begun = before, monotonic()
                 lost = before is not None and before.lost
                 await asyncio.wait((ready,), timeout=PATIENCE_SECONDS)
-                if lost and before is self._holder and before is not None:
+                if before is None or before is not self._holder:
+                    continue
+                if lost:
                     self._put_out(before)
+                else:
+                    self._tell(before, monotonic() - begun)
         finally:
             ready.cancel()
 
@@ -108,6 +129,34 @@ class TurnQueue:
             else:
                 return
         following.ready.set_result(None)
+
+    def _tell(self, place: Place, waited: float) -> None:
+        """Any loop. Log, once, that others wait for ``place``, and what can be done."""
+        node, held_since = place.node, place.held_since
+        held = 0.0 if held_since is None else monotonic() - held_since
+        if node is None or place.told or (held < HELD_SECONDS and waited < SLOW_SECONDS):
+            return
+        with self._lock:
+            if place.told:
+                return
+            place.told = True
+        front = f"{node.name} #{node.id}"
+        if held >= HELD_SECONDS:
+            logger.warning(
+                "a turn has waited %.0f s for the turn before it in the same Chat, %s, which has been held up for "
+                "%.0f s because nobody reads its stream: read that on, close or drop it, or cancel the turn",
+                waited,
+                front,
+                held,
+            )
+        else:
+            logger.warning(
+                "a turn has waited %.0f s for the turn before it in the same Chat, %s, which is not over: a tool or "
+                "the model may be slow, a person may have to answer, or nobody reads what a tool emits; cancel it to "
+                "let the next one begin",
+                waited,
+                front,
+            )
 
     def _put_out(self, place: Place) -> None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 
@@ -11,6 +12,7 @@ from agere.utils.fields import field, items, string
 
 from .answer import Answer, Timings, Usage
 from .conversation import Conversation
+from .prompt import Prompt
 
 _AT_THE_END = 8  # chunks among which usage and finish_reason stand
 
@@ -60,12 +62,10 @@ class Turn:
         conversation: that of the Chat.
 
     Attributes:
-        answered: it has come to its answer.
         over: it has been kept or given up; nothing more of it is written.
     """
 
-    def __init__(self, prompt: str, conversation: Conversation) -> None:
-        self.answered = False
+    def __init__(self, prompt: Prompt, conversation: Conversation) -> None:
         self._conversation = conversation
         self._begun = monotonic()
         self._first_text: float | None = None
@@ -160,13 +160,17 @@ class Turn:
     # -- its end
 
     def keep(self) -> None:
-        """It was answered: it stays in the conversation."""
+        """It was answered: it stays in the conversation.
+
+        Raises:
+            OSError: the conversation's file cannot be written; ``give_up`` must follow.
+        """
         if not self.over:
             self._conversation.end_turn()
             self.over = True
 
     def give_up(self, keep_said: bool) -> None:
-        """It was broken off, or has failed.
+        """It was broken off, or has failed. The conversation is free for the next turn, whatever goes wrong.
 
         Args:
             keep_said: keep what was said, made whole so that a server accepts it; else it is as if never asked.
@@ -174,16 +178,23 @@ class Turn:
         if self.over:
             return
         self.over = True
-        if not keep_said:
-            self._conversation.drop_turn()
-            return
+        try:
+            if keep_said:
+                with suppress(OSError):  # the disk is full: what is in the file already is kept
+                    self._add_the_rest()
+                self._conversation.keep_turn()
+        finally:
+            if not self._conversation.closed and self._conversation.in_turn:
+                self._conversation.drop_turn()
+
+    def _add_the_rest(self) -> None:
+        """What was said and done in the last round and does not stand in the conversation yet."""
         this = self._rounds[-1] if self._rounds else None
         if this is not None and not this.complete and this.said:
             self._conversation.add({"role": "assistant", "content": this.text})
         if this is not None:
             for place in sorted(this.results)[this.written :]:
                 self._conversation.add(this.results[place].message())
-        self._conversation.keep_turn()
 
     def _add(self, message: Mapping[str, Any]) -> None:
         if not self.over:  # a turn whose loop was stuck, and which was put out, may come to life again

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from agere.commander import PASS_WORD, HandlerCoroutine, Job, TaskNode, handler, tasker
@@ -32,6 +33,7 @@ from agere.utils.llm_async_converters import LLMAsyncAdapter
 
 from .answer import Answer
 from .limits import bound
+from .prompt import Prompt
 from .queue import Place
 from .record import Turn
 from .trouble import clean
@@ -44,32 +46,35 @@ if TYPE_CHECKING:
 class TurnJob(Job[Answer]):
     """One turn of a ``Chat``; made by ``Chat.turn``. Submit it like any Job. It can be submitted again once it ended.
 
-    It emits text (``str``) as it arrives and, if asked to, ``ToolCall`` and ``ToolResult`` objects between. Its result
-    is an ``Answer``.
+    It emits text (``str``) as it arrives and, if asked to, ``ToolCall`` and ``ToolResult`` objects between; or nothing.
+    Its result is an ``Answer``.
 
     Attributes:
         chat: the Chat.
         prompt: the question.
         events: whether it emits calls and results, too.
+        quiet: whether it emits nothing.
     """
 
-    def __init__(self, chat: Chat, prompt: str, events: bool = False) -> None:
+    def __init__(self, chat: Chat, prompt: Prompt, events: bool = False, quiet: bool = False) -> None:
         super().__init__(name="turn")
         self.chat = chat
         self.prompt = prompt
         self.events = events
+        self.quiet = quiet
         self._place: Place | None = None
         self._turn: Turn | None = None
-        # Here, not in a body: only at the end of all that it led to is the turn certain to be over. Not as methods of
-        # this object: it would hold itself, and who drops its stream would wait for the garbage collector.
+        # Here, not in a body: only at the end of all that it led to is the turn certain to be over, and may the next
+        # one begin. (Its answer is kept in the body: who asked hears of it if that fails.) Not as methods of this
+        # object: it would hold itself, and who drops its stream would wait for the garbage collector.
         self.add_callback_functions("at_job_end", {"function": _end, "inject_task_node": True})
-        self.add_callback_functions("at_terminate", {"function": _break_off, "inject_task_node": True})
+        self.add_callback_functions("at_terminate", {"function": _end, "inject_task_node": True})
 
     @tasker(PASS_WORD)
     async def task(self) -> HandlerCoroutine[Answer]:
         """Only the tail: it may have to wait for another turn, and would hold up the lane."""
         self._turn = None
-        self._place = Place(self, _break_off)
+        self._place = Place(self, _end)
         return self.answer_question()
 
     @handler(PASS_WORD)
@@ -91,14 +96,15 @@ class TurnJob(Job[Answer]):
                         break
                     self._check(turn, calls)
                     await self._call_tools(self_handler, toolbox, turn, calls)
-                    if turn.over:  # its loop was stuck, it was put out, and has come to life again
-                        raise asyncio.CancelledError
+                    _check_alive(turn)
         except TimeoutError as error:
             if not clock.expired():
                 raise
             raise TimeLimitError(f"no answer within {seconds:g} s (max_seconds): turn given up") from error
-        turn.answered = True
-        return turn.answer(model.name)
+        _check_alive(turn)
+        answer = turn.answer(model.name)
+        turn.keep()
+        return answer
 
     @handler(PASS_WORD)
     async def read_answer(self, _: TaskNode[Any], model: ChatModel, toolbox: Toolbox, turn: Turn) -> list[ToolCall]:
@@ -115,9 +121,9 @@ class TurnJob(Job[Answer]):
             texts, calls = make_role_generator("to_user"), make_role_generator("function_call")
             async for text in texts:
                 if this.begins_a_line and not self.events:
-                    await self.emit("\n")
+                    await self._say("\n")
                 turn.hear(text)
-                await self.emit(text)
+                await self._say(text)
             wanted = [call async for call in _read_calls(calls, turn.calls)]
         except Exception as error:
             clean(error, model)
@@ -126,6 +132,17 @@ class TurnJob(Job[Answer]):
             turn.end_round(adapter.received_message)
         turn.complete_round(wanted)
         return wanted
+
+    async def _say(self, text: str) -> None:
+        """Emit text. While the reader is slow, the turn's place in the queue says so to those who wait behind it."""
+        if self.quiet:
+            return
+        place = self._place
+        if place is not None:
+            place.held_since = monotonic()
+        await self.emit(text)
+        if place is not None:
+            place.held_since = None
 
     async def _call_tools(self, node: TaskNode[Any], toolbox: Toolbox, turn: Turn, calls: list[ToolCall]) -> None:
         """Make the calls of one answer."""
@@ -165,18 +182,13 @@ class TurnJob(Job[Answer]):
         raise error
 
 
+def _check_alive(turn: Turn) -> None:
+    if turn.over:  # its loop was stuck, it was put out, and has come to life again
+        raise asyncio.CancelledError
+
+
 def _end(task_node: Any) -> None:
-    """All that the turn led to has ended."""
-    turn: Turn | None = task_node._turn
-    try:
-        if turn is not None and turn.answered:
-            turn.keep()
-    finally:
-        _break_off(task_node)
-
-
-def _break_off(task_node: Any) -> None:
-    """The turn was not answered, or was terminated; or it is over already."""
+    """All that the turn led to has ended, or the turn was terminated. One that was not kept is given up."""
     job: TurnJob = task_node
     turn, place = job._turn, job._place
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -355,6 +356,102 @@ def test_a_tool_may_ask_another_chat(commander: Commander[Any]) -> None:
     assert str(found) == "Done."
 
 
+@pytest.mark.parametrize("quiet", [True, False])
+def test_a_quiet_turn_emits_nothing(quiet: bool, commander: Commander[Any]) -> None:
+    def answered(request: Any) -> Any:
+        first = len(request.body["messages"]) == 1
+        return (
+            answer("Let me see. ", Call("look", {"where": "in"}, to_user="Looking.")) if first else text("In", "ner.")
+        )
+
+    with ScriptedLLM(answered) as second, ScriptedLLM([tool_calls(Call("ask")), "Outer."]) as first:
+        expert = Chat([look], client=second.client())
+
+        def ask() -> Any:
+            """Ask somebody else."""
+            return expert.turn("who?", quiet=quiet)
+
+        future = commander.submit(Chat([ask], client=first.client()).turn("go"))
+        said = "".join(future.stream())
+        inner = future.result(timeout=20).tool_results[0].value
+    assert said == ("Outer." if quiet else "Let me see. \nLooking.\nInner.Outer.")
+    assert (inner.said, inner.text) == ("Let me see. \nLooking.\nInner.", "Inner.")
+
+
+def test_a_quiet_turn_has_no_events() -> None:
+    with ScriptedLLM() as server, pytest.raises(ValueError, match="pass one of events and quiet"):
+        Chat(client=server.client()).turn("a", events=True, quiet=True)
+
+
+def test_two_chats_on_one_conversation(commander: Commander[Any]) -> None:
+    gate = Gate()
+    with ScriptedLLM([text("One", gate, ".")]) as server:
+        conversation = Conversation()
+        first, second = (Chat(client=server.client(), conversation=conversation) for _ in range(2))
+        future = commander.submit(first.turn("a"))
+        assert gate.wait_reached()
+        with pytest.raises(agere.errors.TurnError, match="another Chat uses this conversation: give each"):
+            commander.submit(second.turn("b")).result(timeout=20)
+        gate.release()
+        assert str(future.result(timeout=20)) == "One."
+    assert [message["content"] for message in conversation.messages] == ["a", "One."]
+
+
+def test_who_waits_for_a_stream_that_nobody_reads_is_told(
+    commander: Commander[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agere.chat.queue.PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr("agere.chat.queue.HELD_SECONDS", 0.05)
+    monkeypatch.setattr("agere.commander.emission.BOUND", 2)  # pieces that a reader may lag behind
+    logged = _Logged()
+    with ScriptedLLM([text("x", *["y"] * 3000), "Two.", "Three."]) as server, logged:
+        chat = Chat(client=server.client())
+        turn = chat.turn("a")
+        texts = commander.submit(turn).stream()
+        assert next(texts).startswith("x")
+        others = [commander.submit(chat.turn(question)) for question in "bc"]
+        assert logged.come.wait(20)
+        texts.close()
+        assert [str(future.result(timeout=20)) for future in others] == ["Two.", "Three."]
+    (message,) = logged.messages
+    assert f"turn #{turn.id}, which has been held up for" in message
+    assert "nobody reads its stream: read that on, close or drop it, or cancel the turn" in message
+
+
+def test_who_waits_very_long_is_told(commander: Commander[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agere.chat.queue.PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr("agere.chat.queue.SLOW_SECONDS", 0.05)
+    gate = Gate()
+    logged = _Logged()
+    with ScriptedLLM([text("One", gate), "Two.", "Three."]) as server, logged:
+        chat = Chat(client=server.client())
+        turn = chat.turn("a")
+        futures = [commander.submit(each) for each in (turn, chat.turn("b"))]
+        assert logged.come.wait(20)
+        gate.release()
+        assert [str(future.result(timeout=20)) for future in futures] == ["One", "Two."]
+    assert f"turn #{turn.id}, which is not over" in logged.messages[0]
+
+
+class _Logged(logging.Handler):
+    """What is logged on "agere.chat" meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.come = threading.Event()
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+        self.come.set()
+
+    def __enter__(self) -> None:
+        logging.getLogger("agere.chat").addHandler(self)
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("agere.chat").removeHandler(self)
+
+
 def test_the_next_turn_can_be_put_by_the_end_of_the_last(commander: Commander[Any]) -> None:
     through = threading.Event()
 
@@ -381,10 +478,78 @@ def test_an_empty_prompt_is_refused(prompt: str) -> None:
         Chat(client=server.client()).turn(prompt)
 
 
-@pytest.mark.parametrize("prompt", [None, 3, b"bytes", ["a"]])
+@pytest.mark.parametrize("prompt", [None, 3, b"bytes", {"type": "text", "text": "a"}, iter("a")])
 def test_a_prompt_of_another_type_is_refused(prompt: Any) -> None:
-    with ScriptedLLM() as server, pytest.raises(TypeError, match="a prompt is a str"):
+    with ScriptedLLM() as server, pytest.raises(TypeError, match="a prompt is a str or a list of content parts"):
         Chat(client=server.client()).turn(prompt)
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        (["a"], "part 1 of the prompt is 'a'; a part is a dict such as"),
+        ([{"type": "text", "text": "a"}, {"text": "b"}], 'part 2 of the prompt has no "type"'),
+        ([{"type": "text"}], 'of the type "text", has to have under "text" a str'),
+        ([{"type": "image_url", "image_url": "http://a"}], 'has to have under "image_url" a dict such as'),
+        ([{"type": "image_url", "image_url": {}}], 'its image_url has no "url"'),
+        ([{"type": "text", "text": "a", "more": {1, 2}}], "cannot be written as JSON"),
+        ([], "the prompt is empty"),
+        ([{"type": "text", "text": " "}], "the prompt is empty"),
+    ],
+)
+def test_parts_that_are_none_are_refused(parts: Any, words: str) -> None:
+    with ScriptedLLM() as server, pytest.raises(ValueError, match=words):
+        Chat(client=server.client()).turn(parts)
+
+
+def test_a_question_may_have_pictures(tmp_path: Any) -> None:
+    parts: list[dict[str, Any]] = [
+        {"type": "text", "text": "What is this?"},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}},
+    ]
+    told = json.loads(json.dumps(parts))
+    with ScriptedLLM(["A cat.", "Black.", "Fine."]) as server:
+        with Conversation(path=tmp_path / "talk.jsonl") as conversation:
+            chat = Chat(client=server.client(), conversation=conversation)
+            turn = chat.turn(parts)
+            parts[0]["text"] = "changed afterwards"
+            assert str(agere.run(turn)) == "A cat."
+        with Conversation(path=tmp_path / "talk.jsonl") as conversation:
+            agere.run(Chat(client=server.client(), conversation=conversation).turn("Which colour?"))
+        assert server.requests[0].body["messages"] == [{"role": "user", "content": told}]
+        assert [message["content"] for message in server.requests[1].body["messages"]] == [
+            told,
+            "A cat.",
+            "Which colour?",
+        ]
+        agere.run(Chat(client=server.client()).turn([{"type": "image_url", "image_url": {"url": "http://a/b"}}]))
+
+
+def test_what_no_utf_8_can_carry_is_replaced() -> None:
+    with ScriptedLLM(lambda _: "Fine.") as server:
+        conversation = Conversation("s\ud800")
+        options = {"metadata": {"k\udcff": ["v\udcff"]}, "timeout": 20.0}
+        chat = Chat(
+            model="m\ud800",
+            client=server.client(),
+            system="s\ud800",
+            conversation=conversation,
+            keep="said",
+            options=options,
+        )
+        assert str(agere.run(chat.turn("a\ud800b"))) == "Fine."
+        assert str(agere.run(chat.turn([{"type": "text", "text": "c\udcff"}]))) == "Fine."
+        body = server.requests[1].body
+    said = [message["content"] for message in body["messages"]]
+    assert said == ["s\ufffd", "a\ufffdb", "Fine.", [{"type": "text", "text": "c\ufffd"}]]
+    assert body["metadata"] == {"k\ufffd": ["v\ufffd"]}
+    assert body["model"] == "m\ufffd"
+
+
+def test_halves_that_belong_together_stay_together() -> None:
+    conversation = Conversation()
+    conversation.add_turn([{"role": "user", "name": "n\ud800", "content": "\ud83d\ude00 \\ud800"}])
+    assert conversation.messages == [{"role": "user", "name": "n\ufffd", "content": "\U0001f600 \\ud800"}]
 
 
 @pytest.mark.parametrize(
@@ -401,6 +566,10 @@ def test_a_prompt_of_another_type_is_refused(prompt: Any) -> None:
         ({"options": {"stream": False}}, ValueError, "options cannot have 'stream'"),
         ({"options": 3}, TypeError, "options is a dict"),
         ({"model": ""}, ValueError, "the name of a model"),
+        ({"model": 3}, TypeError, "model is the name of a model, a str or a path, or a ChatModel, not 3"),
+        ({"model": b"m"}, TypeError, "model is the name of a model, a str or a path, or a ChatModel, not b'm'"),
+        ({"conversation": Conversation(), "system": "b"}, ValueError, "has no system message; give it this one"),
+        ({"conversation": Conversation(), "system": 3}, TypeError, "system is the text of the system message"),
         ({"conversation": []}, TypeError, "conversation is a Conversation, not list"),
         ({"conversation": Conversation("a"), "system": "b"}, ValueError, "a system message of its own"),
         ({"tools": weather}, TypeError, "tools is a list"),

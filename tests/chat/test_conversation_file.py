@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import signal
@@ -216,9 +217,15 @@ def line(record: Any) -> bytes:
         (b'{"agere": "conversation", "version": 99}\n', "line 1: its version, 99, is not known here"),
         (b"[]\n", "line 1: a line holds a JSON object, not a list"),
         (b"\n", "line 1: this is no conversation"),
-        (b"\xef\xbb\xbf" + HEADER, "line 1"),
+        (codecs.BOM_UTF8, "line 1: it does not say"),
+        (codecs.BOM_UTF8 + HEADER[:20], "line 1: it does not say"),
+        (codecs.BOM_UTF16 + HEADER, "line 1: this is no conversation"),
+        (HEADER + codecs.BOM_UTF8 + line(user("a")), "line 2: this is no JSON in UTF-8"),
+        (b"\n" + HEADER, "line 1: this is no conversation"),
+        (HEADER + b"\n" + line(user("a")), "line 2: this is no JSON in UTF-8"),
+        (HEADER + b" \n\n" + b'{"role": ', "line 2: this is no JSON in UTF-8"),
+        (HEADER + b"\n\x00\n", "line 2: this is no JSON in UTF-8"),
         (HEADER + b"{bad\n" + line(user("a")), "line 2: this is no JSON in UTF-8"),
-        (HEADER + b"\n", "line 2: this is no JSON in UTF-8"),
         (HEADER + line(user("a")) + b"\xff\n", "line 3: this is no JSON in UTF-8"),
         (HEADER + b"3\n", "line 2: a line holds a JSON object, not a int"),
         (HEADER + line({"what": 1}), "line 2: this is neither a message nor a mark"),
@@ -247,6 +254,35 @@ def test_a_file_that_is_no_such_thing_is_refused_and_left_alone(path: Path, cont
     assert path.stat().st_mtime_ns == before.st_mtime_ns
     with pytest.raises(ConversationFileError):  # and the lock is free again
         Conversation.open(path)
+
+
+@pytest.mark.parametrize("mark", [b"", codecs.BOM_UTF8])
+@pytest.mark.parametrize("end", [b"", b"\n", b"\n\n \t\n", b"\n   ", b"  ", b"\r\n", b"\r\n\r\n", b" \n \n "])
+@pytest.mark.parametrize("said", [[], turn("a")])
+def test_what_editors_leave_is_borne(path: Path, mark: bytes, end: bytes, said: list[Any]) -> None:
+    with Conversation(path=path) as conversation:
+        if said:
+            conversation.add_turn(said)
+    whole = mark + path.read_bytes()[:-1]
+    path.write_bytes(whole + end)
+    if not said and b"\n" not in end:
+        return  # that is a first line that was never finished, tried elsewhere
+    for more in ([], turn("b"), turn("c")):
+        with Conversation(path=path) as conversation:
+            assert conversation.messages == said
+            if more:
+                conversation.add_turn(more)
+                said = said + more
+    content = path.read_bytes()
+    assert content.startswith(whole)
+    assert all(line.strip() for line in content[:-1].split(b"\n"))
+
+
+def test_blank_lines_behind_a_turn_that_was_under_way(path: Path) -> None:
+    path.write_bytes(HEADER + line(user("a")) + b"\n\n")
+    with Conversation(path=path) as conversation:
+        assert conversation.messages == [user("a"), assistant(INTERRUPTED)]
+    assert lines(path)[1:] == [user("a"), assistant(INTERRUPTED), {"turn": "end"}]
 
 
 @in_one_directory
@@ -282,10 +318,20 @@ def test_places_where_no_file_can_be(path: Path, tmp_path: Path) -> None:
         Conversation(path=path)
 
 
-@pytest.mark.parametrize("wrong", [3, True, [], b"\x00", "a\x00b"])
+@pytest.mark.parametrize("wrong", [3, True, [], b"\x00", "a\x00b", "", b""])
 def test_what_is_no_path(wrong: Any) -> None:
-    with pytest.raises((TypeError, ValueError)):
+    with pytest.raises((TypeError, ValueError), match=r"^path is the file that keeps the conversation"):
         Conversation(path=wrong)
+    with pytest.raises((TypeError, ValueError), match=r"^path is the file that keeps the conversation"):
+        Conversation().save(wrong)
+
+
+def test_a_path_of_bytes(path: Path) -> None:
+    with Conversation(path=os.fsencode(path)) as conversation:  # type: ignore[arg-type] - os.fsencode's, as open() takes
+        conversation.add_turn(turn("a"))
+        assert conversation.path == str(path)
+    with Conversation(path=path) as conversation:
+        assert conversation.messages == turn("a")
 
 
 # -- one owner

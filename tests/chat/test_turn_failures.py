@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
@@ -16,7 +17,7 @@ import pytest
 
 import agere
 from agere import Commander
-from agere.chat import Chat, Conversation
+from agere.chat import Chat, Conversation, open_model
 from agere.commander import NodeTerminatedError
 from agere.errors import (
     NoModelError,
@@ -31,6 +32,7 @@ from agere.testing import (
     Answer,
     Call,
     Gate,
+    Raw,
     ScriptedLLM,
     answer,
     cut,
@@ -127,6 +129,49 @@ def test_failures_of_the_server(
     assert any(record.name == "agere.node" for record in caplog.records)
     if words:
         assert any(re.search(words, note) for note in error.__notes__)
+
+
+@pytest.mark.parametrize("wants_async", [False, True])
+def test_a_server_that_talks_nonsense_is_named(wants_async: bool) -> None:
+    with ScriptedLLM([Answer([Raw(f"data: {{{KEY}\n\n".encode())])]) as server:
+        client: Any = server.async_client(api_key=KEY) if wants_async else server.client(api_key=KEY)
+        with pytest.raises(json.JSONDecodeError) as caught:
+            agere.run(Chat(client=client).turn("a"))
+        words = f"the server at {server.base_url} sent what is no JSON: "
+        assert any(note.startswith(words) for note in caught.value.__notes__)
+        assert KEY not in caught.value.doc
+        if wants_async:
+            agere.run(client.close)
+
+
+def test_a_server_that_breaks_off_is_named() -> None:
+    with ScriptedLLM([cut("Hel")]) as server:
+        with pytest.raises(Exception) as caught:
+            agere.run(Chat(client=server.client()).turn("a"))
+        assert any(f"server at {server.base_url} was cut off" in note for note in caught.value.__notes__)
+
+
+def test_in_a_program_the_remedies_are_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "AGERE_MODEL"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(NoModelError, match="name the server with client= or OPENAI_BASE_URL"):
+        Chat(model="gpt-4o")
+    with pytest.raises(NoModelError, match="name the server with base_url= or OPENAI_BASE_URL"):
+        open_model("gpt-4o")
+    with ScriptedLLM([failing(404, "no such model"), failing(401, "no"), failing(401, "no")]) as server:
+        chat = Chat(client=server.client())
+        for kind, words in (
+            (openai.NotFoundError, "(404): see model="),
+            (openai.AuthenticationError, "(401): check the api_key of the client"),
+        ):
+            with pytest.raises(kind) as caught:
+                agere.run(chat.turn("a"))
+            assert caught.value.__notes__[0].endswith(words)
+        monkeypatch.setenv("OPENAI_API_KEY", KEY)
+        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+        with Chat() as own, pytest.raises(openai.AuthenticationError) as refused:
+            agere.run(own.turn("a"))
+        assert refused.value.__notes__[0].endswith("(401): check OPENAI_API_KEY")
 
 
 def test_a_server_that_cannot_be_reached(caplog: pytest.LogCaptureFixture) -> None:
@@ -243,8 +288,6 @@ def test_no_tool_calls_may_be_allowed() -> None:
 @pytest.mark.parametrize("phase", ["headers", "stream", "tool", "async tool"])
 @pytest.mark.parametrize("keep", ["answered", "said"])
 def test_seconds_have_a_limit(phase: str, keep: Any) -> None:
-    import asyncio
-
     leave = threading.Event()
 
     def slow() -> str:
@@ -465,6 +508,46 @@ def test_a_dangerous_tool_asks_the_person(said: str, done: bool) -> None:
     assert "a.txt" in host.asked[0]
     assert found.tool_results[0].failed is not done
     assert str(found) == "So be it."
+
+
+# -- what a turn leaves behind
+
+
+@pytest.mark.parametrize("keep", ["answered", "said"])
+def test_an_answer_counts_once_it_is_there(keep: Any, commander: Commander[Any], tmp_path: Any) -> None:
+    """What a tool has left running is part of the turn, and may still be cancelled: the answer was given before."""
+    begun = threading.Event()
+
+    async def linger() -> None:
+        begun.set()
+        await asyncio.sleep(60)
+
+    def start() -> str:
+        """Leave something running."""
+        node = agere.current_node()
+        assert node is not None
+        turn = node.ancestor_chain[1]
+        turn.submit(linger)
+        return "started"
+
+    path = tmp_path / "talk.jsonl"
+    with ScriptedLLM([tool_calls(Call("start")), "Done."]) as server, Conversation(path=path) as conversation:
+        chat = Chat([start], client=server.client(), conversation=conversation, keep=keep)
+        future = commander.submit(chat.turn("a"))
+        assert begun.wait(20)
+        end = time.monotonic() + 20
+        while conversation.in_turn and time.monotonic() < end:
+            threading.Event().wait(0.005)
+        assert not conversation.in_turn
+        assert not future.done()
+        assert len(chat.queue.places) == 1
+        future.cancel()
+        with pytest.raises(NodeTerminatedError):
+            future.result(timeout=20)
+        assert contents(chat) == ["a", None, "started", "Done."]
+        messages = conversation.messages
+    with Conversation(path=path) as again:
+        assert again.messages == messages
 
 
 # -- a conversation that is not the Chat's own
