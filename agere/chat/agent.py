@@ -6,7 +6,6 @@ import asyncio
 import os
 import weakref
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -215,7 +214,7 @@ def _choose(
     if isinstance(model, ChatModel):
         if client is not None:
             raise TypeError("a ChatModel has its own client: pass one of model and client")
-        return _opened(model), model.memory
+        return LazyModel.given(model), model.memory
     if model is not None:
         if not isinstance(model, str | os.PathLike) or not isinstance(os.fspath(model), str):
             raise TypeError(f"model is the name of a model, a str or a path, or a ChatModel, not {model!r}")
@@ -223,15 +222,9 @@ def _choose(
         if not model.strip():
             raise ValueError(f"model is the name of a model, not {model!r}")
     if client is not None:
-        return _opened(adopt(client, model)), None
+        return LazyModel.given(adopt(client, model)), None
     choice = choose_model(model, wording=IN_PYTHON)
     return LazyModel(choice.open), EMBEDDED_MEMORY if choice.embedded else None
-
-
-def _opened(model: ChatModel) -> LazyModel:
-    lazy = LazyModel(lambda: nullcontext(model))
-    lazy.open()
-    return lazy
 
 
 def _begin(conversation: Conversation | None, system: str | None, memory: int | None) -> Conversation:

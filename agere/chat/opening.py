@@ -7,7 +7,8 @@ import logging
 import threading
 import weakref
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
+from typing import Self
 
 from agere.errors import ChatClosedError
 
@@ -30,6 +31,13 @@ class LazyModel:
         self._model: ChatModel | None = None
         self._closed = False
         _unclosed.add(self)
+
+    @classmethod
+    def given(cls, model: ChatModel) -> Self:
+        """Any thread. A model that is open, and that somebody else closes."""
+        lazy = cls(lambda: nullcontext(model))
+        lazy._model = model
+        return lazy
 
     @property
     def opened(self) -> ChatModel | None:
@@ -64,6 +72,9 @@ class LazyModel:
 
     def close_elsewhere(self) -> None:
         """Any thread, never blocks: a finalizer may run anywhere."""
+        if self._scope is None and not self._lock.locked():  # there is nothing that could block
+            self.close()
+            return
         try:
             threading.Thread(target=self.close, name="agere-closing", daemon=True).start()
         except RuntimeError:  # no threads to be had, or not any more: the process is ending

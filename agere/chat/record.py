@@ -136,11 +136,14 @@ class Turn:
             chunks: as they were received.
         """
         self._seconds.append(monotonic() - self._rounds[-1].begun)
-        usage = None
+        usage, reason = None, None
         for chunk in reversed(chunks[-_AT_THE_END:]):
             usage = usage or field(chunk, "usage")
             for choice in items(field(chunk, "choices")):
-                self._finish_reason = string(field(choice, "finish_reason")) or self._finish_reason
+                reason = reason or string(field(choice, "finish_reason"))
+            if usage and reason:
+                break
+        self._finish_reason = reason or self._finish_reason
         if usage:
             self._usage = Usage.read(usage) + (self._usage or Usage())
         else:
