@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import json
+import logging
 from typing import TYPE_CHECKING, Any
 
 from agere.errors import AgereError
 
-from .call import ToolCall, cut
+from .call import ToolCall
+from .shown import as_shown
 
 if TYPE_CHECKING:
     from agere.commander import TaskNode
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from .definition import Tool
 
 YES = ("y", "yes")
-LONGEST_SHOWN = 10_000  # characters of the arguments: what a person decides on must be seen
+UNKNOWN = "whether this call needs the approval of a person could not be found out; it was not made"
+
+logger = logging.getLogger("agere.tools")
 
 
 class RefusedError(AgereError, RuntimeError):
@@ -30,8 +33,8 @@ async def approve(node: TaskNode[Any], tool: Tool, call: ToolCall, arguments: di
     Args:
         node: the call's.
         tool: the tool.
-        call: as the model made it: that is shown.
-        arguments: validated, for ``needs_approval`` if that is a function.
+        call: as the model made it.
+        arguments: what ``Tool.read`` made of it. With their defaults, they are what is judged, and what is shown.
 
     Raises:
         RefusedError: it may not.
@@ -39,7 +42,14 @@ async def approve(node: TaskNode[Any], tool: Tool, call: ToolCall, arguments: di
     if not await _is_needed(node, tool, arguments):
         return
     try:
-        answer = await node.ask(prompt_for(call))
+        prompt = f"Allow {as_shown(tool.name, tool.complete(arguments), call.arguments)}? [y/N, or say why not] "
+    except Exception as error:
+        logger.warning("a call of the tool %s cannot be shown to a person: not made", tool.name, exc_info=error)
+        raise RefusedError(
+            "this call needs the approval of a person, and its arguments could not be shown to one; it was not made"
+        ) from error
+    try:
+        answer = await node.ask(prompt)
     except Exception as error:
         raise RefusedError(
             "this call needs the approval of a person, and nobody could be asked "
@@ -52,30 +62,27 @@ async def approve(node: TaskNode[Any], tool: Tool, call: ToolCall, arguments: di
     raise RefusedError(f"the person refused this call{said}; it was not made")
 
 
-def prompt_for(call: ToolCall) -> str:
-    """What the person is asked. Nothing that the model wrote can move the cursor or hide a part of it."""
-    shown = ", ".join(f"{name}={_json(value)}" for name, value in call.arguments.items())
-    return f"Allow {_visible(call.name)}({cut(_visible(shown), LONGEST_SHOWN)})? [y/N, or say why not] "
-
-
 async def _is_needed(node: TaskNode[Any], tool: Tool, arguments: dict[str, Any]) -> bool:
     needs = tool.needs_approval
     if isinstance(needs, bool):
         return needs
-    given = dict(arguments)
+    judged = tool.complete(arguments, bound=True)
     try:
-        needed = needs(given) if inspect.iscoroutinefunction(needs) else await node.delegate(needs, given)
+        needed = needs(judged) if inspect.iscoroutinefunction(needs) else await node.delegate(needs, judged)
         if inspect.isawaitable(needed):
             needed = await needed
-    except asyncio.CancelledError as error:
-        if was_asked_for(error):
+        return _checked(needed)
+    except (Exception, SystemExit, asyncio.CancelledError) as error:
+        if isinstance(error, asyncio.CancelledError) and was_asked_for(error):
             raise
-        raise RefusedError("whether this call needs an approval could not be found out; it was not made") from error
+        # The model cannot help it; whoever wrote the function can.
+        logger.warning("needs_approval of the tool %s failed: the call was not made", tool.name, exc_info=error)
+        raise RefusedError(UNKNOWN) from error
+
+
+def _checked(needed: object) -> bool:
     if not isinstance(needed, bool):
-        raise RefusedError(
-            f"whether this call needs an approval is not clear: needs_approval gave {needed!r} instead of True or "
-            "False; it was not made"
-        )
+        raise TypeError(f"needs_approval gave {needed!r} instead of True or False")
     return needed
 
 
@@ -84,12 +91,3 @@ def was_asked_for(error: asyncio.CancelledError) -> bool:
     task = asyncio.current_task()
     # A subclass comes from Agere itself: the commander leaves, and nobody answers any more.
     return task is None or bool(task.cancelling()) or type(error) is not asyncio.CancelledError
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _visible(text: str) -> str:
-    """``text`` with what does not print written out: control characters, and those that turn the direction."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

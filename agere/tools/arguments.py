@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import reprlib
 import typing
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from agere.errors import AgereError, ToolDefinitionError
 
+from .contents import as_fields
 from .schema import in_order, tidy
 from .signature import REQUIRED, Parameter
 from .typed_dicts import acceptable
@@ -34,6 +36,7 @@ class Arguments:
 
     Attributes:
         schema: a JSON schema, of type object.
+        defaults: the function's own, by parameter. Those that a ``Field`` tells are in what ``read`` gives.
 
     Raises:
         ToolDefinitionError: no schema can be made for a parameter's type.
@@ -50,6 +53,11 @@ class Arguments:
         self._filled = {
             field for field, parameter in zip(fields, parameters, strict=True) if _is_field_info(parameter.default)
         }
+        self.defaults = {
+            parameter.name: parameter.default
+            for parameter in parameters
+            if parameter.default is not REQUIRED and not _is_field_info(parameter.default)
+        }
         try:
             self._model = _model(fields)
             self.schema = _schema(self._model)
@@ -61,6 +69,8 @@ class Arguments:
 
     def read(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Any thread. The arguments as the function takes them: validated, as Python objects.
+
+        What was left out is left to the function: its default may be an object that it means to keep.
 
         Raises:
             WrongArgumentsError: they do not fit; the text is for the model.
@@ -126,14 +136,31 @@ def _model(fields: Mapping[str, Any]) -> type[BaseModel]:
 
 def _schema(model: type[BaseModel]) -> dict[str, Any]:
     from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
+    from pydantic_core import PydanticSerializationError
 
     class Generator(GenerateJsonSchema):
         def emit_warning(self, kind: JsonSchemaWarningKind, detail: str) -> None:
             """A default that JSON cannot express: the schema goes without it, and the function still has it."""
 
+        def encode_default(self, dft: Any) -> Any:
+            encoded = super().encode_default(dft)
+            if not _is_finite(dft):  # pydantic makes null of it, or something that is no JSON
+                raise PydanticSerializationError("infinities and NaN are no JSON")
+            return encoded
+
     schema = in_order(tidy(model.model_json_schema(schema_generator=Generator)))
     json.dumps(schema, allow_nan=False)
     return schema
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if (fields := as_fields(value)) is not None:
+        value = fields
+    if isinstance(value, Mapping):
+        return all(map(_is_finite, value.values()))
+    return not isinstance(value, list | tuple | set | frozenset) or all(map(_is_finite, value))
 
 
 def _culprit(

@@ -15,7 +15,7 @@ from agere.errors import ToolDefinitionError
 from .arguments import Arguments, WrongArgumentsError
 from .docstring import read_docstring
 from .schema import TO_USER, check_parameters, missing_or_unknown, with_to_user
-from .signature import plain_function, read_parameters
+from .signature import bound_arguments, plain_function, read_parameters
 
 if TYPE_CHECKING:
     from openai.types.chat import ChatCompletionToolParam
@@ -53,6 +53,8 @@ class Tool:
         read: Callable[[Mapping[str, Any]], dict[str, Any]],
         *,
         takes_dict: bool = False,
+        defaults: Mapping[str, Any] | None = None,
+        bound: Mapping[str, Any] | None = None,
         to_user: bool = False,
         timeout: float | None = None,
         needs_approval: NeedsApproval = False,
@@ -70,6 +72,8 @@ class Tool:
         self._own_parameters = dict(parameters)
         self._read = read
         self._takes_dict = takes_dict
+        self._defaults = dict(defaults or {})
+        self._bound_arguments = dict(bound or {})
         self._receiver: str | None = None  # the parameter that an instance or a class fills in, while none does
         told: dict[str, Any] = {"name": name, "parameters": self.parameters}
         if description:
@@ -127,6 +131,7 @@ class Tool:
             call,
             read,
             takes_dict=True,
+            defaults=_told_defaults(schema),
             to_user=to_user,
             timeout=timeout,
             needs_approval=needs_approval,
@@ -142,6 +147,18 @@ class Tool:
         if self.to_user and TO_USER in arguments:
             arguments = {name: value for name, value in arguments.items() if name != TO_USER}
         return self._read(arguments)
+
+    def complete(self, arguments: Mapping[str, Any], *, bound: bool = False) -> dict[str, Any]:
+        """Any thread. All that a call with what ``read`` gave comes to: with the defaults of what was left out.
+
+        To be looked at. To call the function, take what ``read`` gave: it has its defaults itself.
+
+        Args:
+            arguments: what ``read`` gave.
+            bound: also with what a ``functools.partial`` has bound.
+        """
+        whole = {**arguments, **{name: it for name, it in self._defaults.items() if name not in arguments}}
+        return {**whole, **self._bound_arguments} if bound else whole
 
     def call(self, arguments: dict[str, Any]) -> Any:
         """The function's thread. Call the function with what ``read`` gave."""
@@ -174,6 +191,8 @@ class Tool:
             self._own_parameters,
             function,
             self._read,
+            defaults=self._defaults,
+            bound=self._bound_arguments,
             to_user=self.to_user,
             timeout=self.timeout,
             needs_approval=self.needs_approval,
@@ -233,8 +252,10 @@ def tool(
         to_user: add a string parameter ``to_user`` in front, with which the model talks while it calls. The person
             sees that text as it arrives; the function never does.
         timeout: seconds that a call may take; then it is cancelled, and the model told.
-        needs_approval: True, to ask the person before each call, or a function that is given a dict of the validated
-            arguments and tells whether to (plain ones run on a worker thread).
+        needs_approval: True, to ask the person before each call, or a function that tells whether to. It is given a
+            dict of all that the call comes to: the validated arguments by the names of the parameters, the defaults
+            of those that the model left out, and what a ``partial`` has bound. Plain ones run on a worker thread. If
+            it raises, or gives neither True nor False, the call is not made, and a warning is logged.
         note: for people, such as "invented data".
 
     Raises:
@@ -285,6 +306,8 @@ def _make(fn: Any, name: str | None, description: str | None, options: dict[str,
         arguments.schema,
         fn,
         arguments.read,
+        defaults=arguments.defaults,
+        bound=bound_arguments(function),
         **options,
     )
     made._receiver = receiver
@@ -323,6 +346,11 @@ def _check_name(name: object, label: str) -> None:
         raise ToolDefinitionError(
             f"{label} needs another name: the protocol takes 1 to 64 letters, digits, '_' and '-'; pass name='...'"
         )
+
+
+def _told_defaults(schema: Mapping[str, Any]) -> dict[str, Any]:
+    told = schema["properties"].items()
+    return {name: entry["default"] for name, entry in told if isinstance(entry, Mapping) and "default" in entry}
 
 
 def _refuse_to_user(names: Any, label: str) -> None:

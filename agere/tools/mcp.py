@@ -55,20 +55,23 @@ class MCPTools:
         cwd: the directory to start the command in.
         headers: further headers of each request to the address, ``Authorization`` for instance.
         prefix: put in front of each tool's name, so that two servers may have tools of one name.
-        only: the names of the tools to take, as the server has them. By default all.
+        only: the names of the tools to take, as the server has them, without the prefix. By default all.
         timeout: seconds that a call may take; then it is cancelled, and the model told. None for no bound.
         open_timeout: seconds that the server may take to get ready, and to list its tools.
         needs_approval: whether the person is asked before a call: always, never, or for the tools of these names, as
-            the server has them.
+            the server has them, without the prefix. With names, it is also asked before a call of a tool that the
+            server has come up with since its tools were listed first.
         to_user: add a parameter ``to_user`` to each tool, with which the model talks while it calls. The server never
-            sees it.
+            sees it. A parameter ``to_user`` that the server itself has is told to the model as ``to_user_``, and is a
+            parameter like any other.
 
     Raises:
         ImportError: the package ``mcp`` is not installed.
         TypeError, ValueError: an argument is of no use, or one does not go with another.
 
     What a turn raises when its tools cannot be had:
-        MCPServerError: the server cannot be started or reached, does not answer as one, or lacks a tool of ``only``.
+        MCPServerError: the server cannot be started or reached, does not answer as one, or lacks a tool that
+            ``only`` or ``needs_approval`` names.
 
     A call that fails is a result that tells the model so, like that of any other tool.
     """

@@ -15,6 +15,7 @@ from agere.errors import MCPCallError, MCPServerError, ToolDefinitionError
 from .call import LONGEST_NAME
 from .definition import Tool
 from .mcp_session import MCPSession
+from .schema import TO_USER, without_to_user
 
 if TYPE_CHECKING:
     from mcp.client._transport import Transport
@@ -59,6 +60,7 @@ class MCPConnection:
         self._opening: JobFuture[MCPServerError | None] | None = None
         self._lock = asyncio.Lock()
         self._tools: list[Tool] | None = None
+        self._names_at_first: frozenset[str] = frozenset()  # what the server offered when it was seen first
         self._tools_of: tuple[MCPSession, int] | None = None  # from which list of which session they were made
         self._trouble = ""
 
@@ -81,7 +83,9 @@ class MCPConnection:
                 self._trouble = "the MCP server is gone, and cannot be had back now"
                 return self._tools
             if self._tools is None or self._tools_of != (session, session.version):
-                self._tools = self._made(session.tools, first=self._tools is None)
+                if self._tools is None:
+                    self._meet(session.tools)
+                self._tools = self._made(session.tools)
                 self._tools_of = (session, session.version)
             return self._tools
 
@@ -121,43 +125,62 @@ class MCPConnection:
         self._opening = await node.call_handler(opening, parent=node.commander)
         return session
 
-    def _made(self, offered: list[ServerTool], first: bool) -> list[Tool]:
-        options = self._options
-        if first and options.only is not None:
-            names = {tool.name for tool in offered}
-            if missing := sorted(options.only - names):
+    def _meet(self, offered: list[ServerTool]) -> None:
+        """The first list of tools. Raises MCPServerError if the options name one that is not in it."""
+        options, names = self._options, frozenset(tool.name for tool in offered)
+        for word, wanted in (("only", options.only), ("needs_approval", options.needs_approval)):
+            if isinstance(wanted, frozenset) and (missing := sorted(wanted - names)):
                 known = ", ".join(sorted(names)) or "none"
-                raise MCPServerError(f"{options.label} has no tool {missing[0]!r} (only=...); it has: {known}")
+                meant = [name for name in sorted(names) if missing[0] in (options.prefix + name, self._name(name))]
+                advice = f"; name it as the server does: {meant[0]!r}" if meant else f"; it has: {known}"
+                raise MCPServerError(f"{options.label} has no tool {missing[0]!r} ({word}=...){advice}")
+        self._names_at_first = names
+
+    def _made(self, offered: list[ServerTool]) -> list[Tool]:
+        options = self._options
         made: dict[str, Tool] = {}
         for tool in offered:
             if options.only is not None and tool.name not in options.only:
                 continue
-            name = _free_name(options.prefix + tool.name, made)
+            name = _free_name(self._name(tool.name), made)
             try:
                 made[name] = self._tool(tool, name)
             except ToolDefinitionError as error:
                 logger.warning("%s offers a tool that cannot be used, and goes without it: %s", options.label, error)
         return list(made.values())
 
+    def _name(self, name: str) -> str:
+        """What models call a tool. Their protocol is stricter than that of the servers."""
+        return _NO_NAME_CHARACTERS.sub("_", self._options.prefix + name)[:LONGEST_NAME] or "tool"
+
     def _tool(self, tool: ServerTool, name: str) -> Tool:
         options = self._options
+        schema, own = without_to_user(tool.input_schema)
 
         async def call(arguments: dict[str, Any]) -> str:
             session = self._session
             if session is None:
                 raise MCPCallError(self._trouble)
+            if own is not None:
+                arguments = {TO_USER if name == own else name: value for name, value in arguments.items()}
             return await session.call(tool.name, arguments)
 
-        approval = options.needs_approval
         return Tool.from_schema(
             name,
             tool.description or tool.title or "",
-            tool.input_schema,
+            schema,
             call,
             to_user=options.to_user,
             timeout=options.timeout,
-            needs_approval=approval if isinstance(approval, bool) else tool.name in approval,
+            needs_approval=self._needs_approval(tool.name),
         )
+
+    def _needs_approval(self, name: str) -> bool:
+        approval = self._options.needs_approval
+        if isinstance(approval, bool):
+            return approval
+        # Whoever wrote the list has not seen what the server came up with since: it may be one of those, renamed.
+        return name in approval or (bool(approval) and name not in self._names_at_first)
 
 
 @handler
@@ -174,11 +197,9 @@ async def open_mcp_server(
 
 
 def _free_name(wanted: str, taken: Collection[str]) -> str:
-    """A name that models may use: the protocol of the models is stricter than that of the servers."""
-    name = base = _NO_NAME_CHARACTERS.sub("_", wanted)[:LONGEST_NAME] or "tool"
-    number = 2
+    name, number = wanted, 2
     while name in taken:
         end = f"_{number}"
-        name = base[: LONGEST_NAME - len(end)] + end
+        name = wanted[: LONGEST_NAME - len(end)] + end
         number += 1
     return name

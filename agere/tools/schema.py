@@ -12,6 +12,9 @@ TO_USER = "to_user"
 
 TO_USER_SCHEMA = {"type": "string", "description": "What to tell the user while the function runs."}
 
+_OF_THE_SAME = ("not", "if", "then", "else")  # schemas that speak of the same object as the one they stand in
+_LISTS_OF_THE_SAME = ("anyOf", "allOf", "oneOf")
+
 _SCHEMAS = ("items", "additionalProperties", "not", "contains", "propertyNames", "if", "then", "else")
 _LISTS_OF_SCHEMAS = ("anyOf", "allOf", "oneOf", "prefixItems")
 _DICTS_OF_SCHEMAS = ("properties", "$defs", "patternProperties", "dependentSchemas")
@@ -49,6 +52,43 @@ def with_to_user(schema: Mapping[str, Any]) -> dict[str, Any]:
         "properties": {TO_USER: dict(TO_USER_SCHEMA), **schema.get("properties", {})},
         "required": [TO_USER, *schema.get("required", [])],
     }
+
+
+def without_to_user(schema: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
+    """``schema`` with another name for its own property ``to_user``, and that name; None if it has no such property."""
+    properties = schema.get("properties")
+    own = f"{TO_USER}_"
+    while isinstance(properties, Mapping) and own in properties:
+        own += "_"
+    made = _renamed(schema, TO_USER, own)
+    return made, None if made == schema else own
+
+
+def _renamed(schema: Mapping[str, Any], old: str, new: str) -> dict[str, Any]:
+    """``schema`` with a property renamed, wherever it speaks of the same object. A ``$ref`` is not followed."""
+
+    def name(each: Any) -> Any:
+        return new if each == old else each
+
+    def names(part: Any) -> Any:
+        return [name(each) for each in part] if isinstance(part, list) else part
+
+    def again(part: Any) -> Any:
+        return _renamed(part, old, new) if isinstance(part, Mapping) else part
+
+    made = dict(schema)
+    for key, value in schema.items():
+        if key in _OF_THE_SAME:
+            made[key] = again(value)
+        elif key in _LISTS_OF_THE_SAME and isinstance(value, list):
+            made[key] = [again(part) for part in value]
+        elif key == "required":
+            made[key] = names(value)
+        elif key in ("properties", "dependentRequired") and isinstance(value, Mapping):
+            made[key] = {name(each): names(part) for each, part in value.items()}
+        elif key == "dependentSchemas" and isinstance(value, Mapping):
+            made[key] = {name(each): again(part) for each, part in value.items()}
+    return made
 
 
 def check_parameters(parameters: object, label: str) -> dict[str, Any]:

@@ -86,6 +86,13 @@ def plain_function(fn: Any) -> Any:
             return fn
 
 
+def bound_arguments(fn: Any) -> dict[str, Any]:
+    """Any thread. What a ``partial`` has bound, by the names of the parameters."""
+    if not isinstance(fn, functools.partial):
+        return {}
+    return {**bound_arguments(fn.func), **inspect.signature(fn.func).bind_partial(*fn.args, **fn.keywords).arguments}
+
+
 def _bound_keywords(fn: Any) -> set[str]:
     names: set[str] = set()
     while isinstance(fn, functools.partial):
@@ -106,9 +113,15 @@ def _evaluate(annotation: Any, source: Any, name: str, label: str) -> Any:
     try:
         hint = typing.get_type_hints(_Annotated(annotation), names, _names_around(source), include_extras=True)["it"]
     except Exception as error:
+        advice = "it must name something that exists where the function is defined"
+        if isinstance(error, NameError) and "<locals>" in getattr(source, "__qualname__", ""):
+            advice += (
+                ". The names of a function around it are out of reach once that has returned: decorate the tool there, "
+                "with @agere.tool, or define what the hint names outside of functions"
+            )
         raise ToolDefinitionError(
             f"the type hint {annotation!r} of the parameter {name!r} of {label} cannot be evaluated "
-            f"({type(error).__name__}: {error}); it must name something that exists where the function is defined"
+            f"({type(error).__name__}: {error}); {advice}"
         ) from error
     return hint
 

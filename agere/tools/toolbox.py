@@ -126,13 +126,13 @@ class Toolbox:
             raise
 
     def _start(self, node: TaskNode[Any], call: ToolCall) -> _Started:
+        if call.trouble is not None:  # before its name is looked at: that may be what is missing
+            return _Started(call, ToolResult.failure(call, call.trouble))
         tool = self._tools.get(call.name)
         if tool is None:
             name = cut(call.name, LONGEST_NAME)
             known = ", ".join(self._tools) or "none"
             return _Started(call, ToolResult.failure(call, f"there is no tool named {name!r}; there is: {known}"))
-        if call.trouble is not None:
-            return _Started(call, ToolResult.failure(call, call.trouble))
         body = CallBody(tool, call)
         return _Started(call, None, body, node.submit(body))
 

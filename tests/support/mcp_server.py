@@ -89,6 +89,11 @@ def make_server() -> MCPServer[Any]:
         """Gives an image."""
         return Image(data=b"123", format="png")
 
+    @server.tool()
+    def send_message(to_user: str, text: str = "Hello") -> str:
+        """Sends a message to a user."""
+        return f"sent to {to_user}: {text}"
+
     server.add_tool(lambda: "dotted", name="a.dotted/name", description="Odd.")
     return server
 

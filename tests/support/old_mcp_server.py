@@ -11,7 +11,11 @@ TOOLS: list[dict[str, Any]] = [
     {"name": "greet", "title": "Greets somebody.", "inputSchema": {"type": "object", "properties": {}}},
     {"name": "grow", "inputSchema": {"type": "object"}},
     {"name": "odd", "inputSchema": {"type": "object", "properties": {"to_user": {"type": "string"}}}},
+    {"name": "bad", "inputSchema": {"type": "object", "properties": None}},
 ]
+if "hides" in HABITS:
+    TOOLS += [{"name": name, "inputSchema": {"type": "object"}} for name in ("hide", "show")]
+HIDDEN: list[dict[str, Any]] = []  # the first tool, while it is not offered
 
 
 def send(**message: Any) -> None:
@@ -35,6 +39,11 @@ def answer(method: str, params: dict[str, Any]) -> dict[str, Any] | None:
     if method == "tools/call":
         if params["name"] == "grow":
             TOOLS.append({"name": "grown", "inputSchema": {"type": "object"}})
+        elif params["name"] == "hide":
+            HIDDEN.append(TOOLS.pop(0))
+        elif params["name"] == "show":
+            TOOLS.insert(0, HIDDEN.pop())
+        if params["name"] in ("grow", "hide", "show"):
             send(method="notifications/tools/list_changed")
         return {"content": [{"type": "text", "text": f"{params['name']}!"}]}
     return None

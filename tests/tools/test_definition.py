@@ -6,6 +6,7 @@ import contextlib
 import functools
 import json
 import logging
+import math
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -241,6 +242,51 @@ def test_a_field_as_default_or_with_an_alias() -> None:
     assert given == {"words": "all", "limit": 3, "from_": "x", "class_": "y"}
 
 
+@dataclass
+class Bounds:
+    least: float = -math.inf
+    most: float = 1.0
+
+
+class Filter(BaseModel):
+    bounds: Bounds = Bounds(most=math.inf)
+    most: Annotated[float, Field(default=math.nan)]
+
+
+class Row(TypedDict):
+    bounds: NotRequired[Bounds]
+    filters: list[Filter]
+
+
+def test_defaults_that_are_no_numbers_to_json() -> None:
+    def price(
+        bounds: Bounds,
+        filter_: Filter,
+        row: Row,
+        most: float = math.inf,
+        least: Annotated[float, Field(lt=10)] = math.nan,
+        several: list[float] = [1.0, -math.inf],  # noqa: B006
+        spoken: float = Field(math.inf),
+        table: dict[str, tuple[Bounds, ...]] = {"a": (Bounds(),)},  # noqa: B006, B008
+        fine: float = 2.5,
+    ) -> None: ...
+
+    made = tool(price)
+    parameters = strictly(made)
+    properties = parameters["properties"]
+    assert [name for name, entry in properties.items() if "default" in entry] == ["fine"]
+    assert parameters["required"] == ["bounds", "filter_", "row"]
+    assert "default" not in parameters["$defs"]["Bounds"]["properties"]["least"]
+    assert parameters["$defs"]["Bounds"]["properties"]["most"]["default"] == 1.0
+    assert not any("default" in entry for entry in parameters["$defs"]["Filter"]["properties"].values())
+    given = made.read({"bounds": {}, "filter_": {}, "row": {"filters": [{}]}})
+    assert given["bounds"] == Bounds(-math.inf)
+    assert given["filter_"].bounds.most == math.inf
+    assert given["row"]["filters"][0].bounds.most == math.inf
+    assert given["spoken"] == math.inf
+    assert "most" not in given, "the function has its own default"
+
+
 def test_no_parameters_at_all() -> None:
     def now() -> str:
         return ""
@@ -284,6 +330,23 @@ def test_hints_in_quotes_find_the_names_around() -> None:
     assert tool(inner).read({"local": {"n": 1}}) == {"local": Local(n=1)}
     assert Toolbox([inner]).get("inner") is not None
     assert list(nested().parameters["properties"]) == ["local", "amount"]
+
+
+def test_hints_in_quotes_whose_names_are_gone() -> None:
+    def outer(made_here: bool) -> Any:
+        class Local(BaseModel):
+            n: int
+
+        def inner(local: Local) -> int:
+            return local.n
+
+        return tool(inner) if made_here else inner
+
+    assert outer(made_here=True).read({"local": {"n": 1}})["local"].n == 1
+    with pytest.raises(ToolDefinitionError, match=r"'Local'.*: decorate the tool there, with @agere\.tool, or define"):
+        tool(outer(made_here=False))
+    with pytest.raises(ToolDefinitionError, match=r"exists where the function is defined$"):
+        tool(hidden)
 
 
 # -- to_user

@@ -21,7 +21,10 @@ from agere.errors import MCPServerError, NodeTerminatedError, ToolDefinitionErro
 from agere.hosts import ScriptedHost
 from agere.tools import Tool, Toolbox, ToolCall, ToolResult
 from agere.tools.mcp import MCPResult, MCPTools
+from agere.tools.schema import without_to_user
 from tests.support.subprocesses import run_python
+
+PATIENCE = 30
 
 ROOT = Path(__file__).parents[2]
 SERVER = [sys.executable, "-m", "tests.support.mcp_server"]
@@ -97,7 +100,7 @@ def is_alive(pid: int) -> bool:
     return False
 
 
-def wait_gone(pid: int, seconds: float = 5) -> bool:
+def wait_gone(pid: int, seconds: float = PATIENCE) -> bool:
     """Somebody else's child is reaped by somebody else, in their own time."""
     ends = monotonic() + seconds
     while is_alive(pid) and monotonic() < ends:
@@ -166,6 +169,45 @@ def test_to_user_never_reaches_the_server() -> None:
         assert call(commander, stdio(to_user=True), "add", to_user="I add.", a=1, b=2).content == "3"
 
 
+@pytest.mark.parametrize("option", [False, True])
+def test_a_parameter_of_the_servers_own_named_to_user(option: bool) -> None:
+    async def look(_: Any, toolbox: Toolbox) -> Any:
+        return toolbox.get("send_message")
+
+    tools = stdio(to_user=option)
+    said = {"to_user": "I send it."} if option else {}
+    with Commander() as commander:
+        made = commander.submit(using(look, tools)).result()
+        assert list(made.parameters["properties"]) == [*said, "to_user_", "text"]
+        assert made.parameters["required"] == [*said, "to_user_"]
+        assert call(commander, tools, "send_message", **said, to_user_="Bob").content == "sent to Bob: Hello"
+        assert "to_user_: required, and missing" in call(commander, tools, "send_message", **said).content
+
+
+def test_a_name_that_is_free() -> None:
+    shown, own = without_to_user(
+        {
+            "properties": {"to_user": {"type": "object", "required": ["to_user"]}, "to_user_": {}},
+            "required": ["to_user_", "to_user"],
+            "dependentRequired": {"to_user": ["to_user_"], "to_user_": ["to_user"]},
+            "dependentSchemas": {"to_user": {"required": ["to_user"]}},
+            "anyOf": [{"required": ["to_user"]}, True],
+            "not": {"properties": {"to_user": {"const": "me"}}},
+        }
+    )
+    assert own == "to_user__"
+    assert shown == {
+        "properties": {"to_user__": {"type": "object", "required": ["to_user"]}, "to_user_": {}},
+        "required": ["to_user_", "to_user__"],
+        "dependentRequired": {"to_user__": ["to_user_"], "to_user_": ["to_user__"]},
+        "dependentSchemas": {"to_user__": {"required": ["to_user__"]}},
+        "anyOf": [{"required": ["to_user__"]}, True],
+        "not": {"properties": {"to_user__": {"const": "me"}}},
+    }
+    odd: dict[str, Any] = {"properties": 7, "required": "to_user", "anyOf": None, "dependentRequired": []}
+    assert without_to_user(odd) == (odd, None)
+
+
 def test_the_same_tools_are_the_same_toolbox() -> None:
     tools = old()
 
@@ -182,7 +224,7 @@ def test_two_servers_with_tools_of_one_name() -> None:
         with pytest.raises(ToolDefinitionError, match=r"'greet'.*prefix="):
             commander.submit(listing(old(), old())).result()
         names = commander.submit(listing(old(prefix="a_"), old(prefix="b_"))).result()
-    assert names == ["a_greet", "a_grow", "b_greet", "b_grow"]
+    assert names == ["a_greet", "a_grow", "a_odd", "b_greet", "b_grow", "b_odd"]
 
 
 def test_the_person_is_asked() -> None:
@@ -202,8 +244,8 @@ def test_the_person_is_asked() -> None:
 def test_a_server_of_the_older_protocol(habits: tuple[str, ...], caplog: pytest.LogCaptureFixture) -> None:
     tools = old(*habits)
     with Commander() as commander:
-        assert commander.submit(listing(tools)).result() == ["greet", "grow"]
-        assert "goes without it: the tool 'odd'" in caplog.text
+        assert commander.submit(listing(tools)).result() == ["greet", "grow", "odd"]
+        assert "goes without it: the parameters of the tool 'bad' are a JSON schema of type 'object'" in caplog.text
         grown = commander.submit(calling(tools, ("grow", {}), ("grown", {}), ("greet", {}))).result()
         assert [result.content for result in grown] == ["grow!", "grown!", "greet!"]
 
@@ -215,7 +257,7 @@ def test_a_list_that_changes(how: str, url: str) -> None:
         for name in (f"{how}_1", f"{how}_2", f"{how}_3"):
             assert name not in commander.submit(listing(tools)).result()
             assert call(commander, tools, "learn", name=name).content == "learnt"
-            ends = monotonic() + 5
+            ends = monotonic() + PATIENCE
             while name not in commander.submit(listing(tools)).result():  # the news may come after the result
                 assert monotonic() < ends
             assert call(commander, tools, name).content == f"I am {name}"
@@ -225,12 +267,50 @@ def test_lists_that_cannot_be_had() -> None:
     with Commander() as commander:
         with pytest.raises(MCPServerError, match="does not list its tools: no list today"):
             commander.submit(listing(old("listless"))).result()
-        with pytest.raises(MCPServerError, match=r"does not list its tools: no answer within 0\.5 s"):
-            commander.submit(listing(old("tools/list", open_timeout=0.5))).result()
+        with pytest.raises(MCPServerError, match="does not list its tools: no answer within 3 s"):
+            commander.submit(listing(old("tools/list", open_timeout=3))).result()  # in which it must get ready, too
         with pytest.raises(MCPServerError, match="more than 100 pages"):
             commander.submit(listing(old("endless", "pages"))).result()
-        with pytest.raises(MCPServerError, match=r"has no tool 'nothing' \(only=\.\.\.\); it has: greet, grow, odd"):
-            commander.submit(listing(old(only=["greet", "nothing"]))).result()
+
+
+@pytest.mark.parametrize("option", ["only", "needs_approval"])
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("nothing", "it has: bad, greet, grow, odd"),
+        ("my_greet", "name it as the server does: 'greet'"),
+        ("", "it has: bad, greet, grow, odd"),
+    ],
+)
+def test_options_that_name_tools_which_are_not_there(option: str, name: str, advice: str) -> None:
+    tools = old(prefix="my_", **{option: ["greet", name]})
+    with Commander() as commander:
+        for _ in range(2):
+            with pytest.raises(MCPServerError) as caught:
+                commander.submit(listing(tools)).result()
+            assert str(caught.value).endswith(f"has no tool {name!r} ({option}=...); {advice}")
+
+
+def test_the_name_that_models_use_is_not_the_servers() -> None:
+    with Commander() as commander, pytest.raises(MCPServerError, match=r"as the server does: 'a\.dotted/name'"):
+        commander.submit(listing(stdio(needs_approval=["a_dotted_name"]))).result()
+
+
+@pytest.mark.parametrize(("approval", "asked"), [(["greet"], 1), ([], 0), (False, 0), (True, 2)])
+def test_a_tool_that_comes_later_needs_approval_where_names_were_given(approval: Any, asked: int) -> None:
+    host = ScriptedHost(["y"] * asked)
+    with Commander(host=host) as commander:
+        commander.submit(calling(old(needs_approval=approval), ("grow", {}), ("grown", {}))).result()
+    assert [prompt.split()[1] for prompt in host.asked] == ["grow()?", "grown()?"][2 - asked :]
+
+
+def test_a_tool_that_needed_approval_and_is_gone_for_a_while() -> None:
+    host = ScriptedHost(["y", "y"])
+    calls: list[tuple[str, dict[str, Any]]] = [("greet", {}), ("hide", {}), ("greet", {}), ("show", {}), ("greet", {})]
+    with Commander(host=host) as commander:
+        results = commander.submit(calling(old("hides", needs_approval=["greet"]), *calls)).result()
+    assert [result.content[:6] for result in results] == ["greet!", "hide!", '{"erro', "show!", "greet!"]
+    assert len(host.asked) == 2
 
 
 # Servers that do not come up
@@ -265,7 +345,7 @@ def test_a_server_that_does_not_get_ready() -> None:
         began = monotonic()
         with pytest.raises(MCPServerError, match=r"did not get ready within 0\.5 s"):
             commander.submit(listing(tools)).result()
-        assert monotonic() - began < 10
+        assert monotonic() - began < PATIENCE
 
 
 def test_addresses_where_nobody_is(url: str) -> None:
@@ -334,7 +414,10 @@ def test_a_call_that_never_ends(how: str, url: str) -> None:
     with Commander() as commander:
         hung = call(commander, tools, "hang")
         assert hung.content == '{"error": "the tool hang timed out after 0.5 s"}'
-        assert call(commander, tools, "add", a=1, b=2).content == "3"
+        ends = monotonic() + PATIENCE
+        while (added := call(commander, tools, "add", a=1, b=2)).failed and monotonic() < ends:
+            assert "timed out" in added.content  # half a second may be short on a busy machine
+        assert added.content == "3"
 
 
 def test_a_flood_on_stderr_holds_nothing_up() -> None:
@@ -345,7 +428,7 @@ def test_a_flood_on_stderr_holds_nothing_up() -> None:
 
 
 def test_calls_side_by_side() -> None:
-    tools = stdio(timeout=20)
+    tools = stdio()
 
     async def work(node: Any, toolbox: Toolbox) -> list[str]:
         results = await toolbox.run_all(node, [ToolCall(str(n), "add", {"a": n, "b": n}) for n in range(30)])
@@ -399,7 +482,7 @@ def test_a_server_that_will_not_go_is_killed_with_its_children() -> None:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         assert children
         began = monotonic()
-    assert monotonic() - began < 10
+    assert monotonic() - began < PATIENCE
     assert not is_alive(pid)
     assert all(wait_gone(int(child)) for child in children)
 
@@ -408,7 +491,7 @@ def test_a_commander_without_patience(caplog: pytest.LogCaptureFixture) -> None:
     with Commander(grace=0.3) as commander:
         pid = pid_of(commander, stdio("deaf"))
         began = monotonic()
-    assert monotonic() - began < 8
+    assert monotonic() - began < PATIENCE
     assert wait_gone(pid)
     assert "an at_commander_end callback did not end within 0.3 s" in caplog.text
 
@@ -435,7 +518,7 @@ def test_exit_while_the_server_starts() -> None:
     began = monotonic()
     commander.exit()
     assert starting.cancelled()
-    assert monotonic() - began < 10
+    assert monotonic() - began < PATIENCE
 
 
 def test_a_turn_that_is_cancelled_leaves_the_server_to_the_next() -> None:
@@ -494,7 +577,7 @@ def test_ctrl_c() -> None:
             time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGINT)
 
-    commander = Commander()
+    commander = Commander(stall=60)
     threading.Thread(target=interrupt).start()
     try:
         with commander:

@@ -50,6 +50,21 @@ def test_a_chat_with_both_kinds_of_tools() -> None:
         assert offered[-1] == "weather"
 
 
+@pytest.mark.parametrize("option", [False, True])
+def test_a_servers_own_to_user_reaches_the_server_and_not_the_person(option: bool) -> None:
+    said = {"to_user": "I tell him."} if option else {}
+    script = [Call("send_message", {"to_user_": "Bob", "text": "Hi"}, **said), "Done."]
+    with ScriptedLLM(script) as server, Commander() as commander:
+        chat = Chat([MCPTools(SERVER, cwd=ROOT, to_user=option)], model="m", client=server.client())
+        future = commander.submit(chat.turn("Tell Bob!"))
+        heard = "".join(map(str, future.stream()))
+        assert results(server.requests[1]) == ["sent to Bob: Hi"]
+        assert "Bob" not in heard
+        assert ("I tell him." in heard) is option
+        offered = {tool["function"]["name"]: tool["function"]["parameters"] for tool in server.requests[0]["tools"]}
+        assert list(offered["send_message"]["properties"]) == [*said, "to_user_", "text"]
+
+
 def test_a_chat_whose_server_cannot_be_started() -> None:
     with ScriptedLLM([]) as server, Commander() as commander:
         chat = Chat([MCPTools(["/no/such/server"])], model="m", client=server.client())
