@@ -39,10 +39,12 @@ class Toolbox:
             raise ToolDefinitionError(f"tools is a list of tools and functions, not {tools!r}; write [{tools!r}]")
         self._tools: dict[str, Tool] = {}
         self._given: list[Tool | ToolProvider] = []
+        self._providers: list[ToolProvider] = []
         self._opened: Toolbox | None = None
         for item in tools:
             if isinstance(item, ToolProvider) and not isinstance(item, type):
                 self._given.append(item)
+                self._providers.append(item)
                 continue
             tool = as_tool(item)
             self._given.append(tool)
@@ -63,10 +65,9 @@ class Toolbox:
             ToolDefinitionError: two tools have one name.
             MCPServerError: (``MCPTools``) their server cannot be had.
         """
-        providers = [item for item in self._given if isinstance(item, ToolProvider)]
-        if not providers:
+        if not self._providers:
             return self
-        provided = iter(await asyncio.gather(*[provider.open_tools(node) for provider in providers]))
+        provided = iter(await asyncio.gather(*[provider.open_tools(node) for provider in self._providers]))
         tools: list[Tool] = []
         for item in self._given:
             if isinstance(item, Tool):

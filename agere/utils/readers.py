@@ -13,10 +13,10 @@ import functools
 import inspect
 import threading
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator
-from types import FunctionType
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from agere.commander.affinity import here
+from agere.commander.body import argument_check
 from agere.commander.workers import spawn
 from agere.errors import WorkerLimitError
 from agere.utils.closing import SourceCloser, responses_behind, shut_socket
@@ -62,13 +62,10 @@ def reader_for(stream: Stream, source: object) -> Reader:
     if isinstance(source, Iterable):
         return ThreadReader(stream, source=source)
     if callable(source):
-        if not _takes_nothing(source):
-            try:
-                inspect.signature(source).bind()
-            except TypeError as error:
-                raise TypeError(f"{source!r} needs arguments ({error}); {_HINT}") from None
-            except ValueError:  # a builtin that does not tell its signature
-                pass
+        try:
+            argument_check(source, None)()
+        except TypeError as error:
+            raise TypeError(f"{source!r} needs arguments ({error}); {_HINT}") from None
         called = source if inspect.isroutine(source) else getattr(source, "__call__", source)  # noqa: B004
         if inspect.iscoroutinefunction(source) or inspect.iscoroutinefunction(called):
             return TaskReader(stream, source)
@@ -76,11 +73,6 @@ def reader_for(stream: Stream, source: object) -> Reader:
     if inspect.isawaitable(source):
         raise TypeError(f"{type(source).__name__} must be awaited first, or its function passed; {_HINT}")
     raise TypeError(f"{type(source).__name__} cannot be streamed; {_HINT}")
-
-
-def _takes_nothing(source: object) -> bool:
-    """Whether it certainly has no parameters: a function whose signature would take its time to find the same."""
-    return type(source) is FunctionType and source.__code__.co_argcount == source.__code__.co_kwonlyargcount == 0
 
 
 def reader_for_opened(stream: Stream, source: object) -> Reader:

@@ -48,7 +48,7 @@ _BATCH = 256
 
 _BRISK_SECONDS = 0.0004
 """Where chunks of a reader's thread come faster than this, the loop is not woken for each of them ..."""
-_NAP_SECONDS = 0.001
+_NAP_SECONDS = 0.003
 """... but looks after so long by itself. (No less: the timeouts of ``epoll`` are whole milliseconds.)"""
 
 _popleft = deque.popleft

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import types
 from typing import Any
 
 import pytest
@@ -31,7 +32,29 @@ def shapes() -> None:
     FUNCTIONS.extend([lambda a, b=2: None, functools.partial(two, 1), functools.partial(everything, 1, e=3)])
 
 
+class Called:
+    def __call__(self, a: int, *, b: int = 0) -> None: ...
+
+
+class CalledStatic:
+    @staticmethod
+    def __call__(a: int, b: int = 0) -> None: ...
+
+
+class CalledOnClass:
+    @classmethod
+    def __call__(cls, a: int) -> None: ...
+
+
+class CalledOtherwise(Called):
+    def __init__(self) -> None:
+        self.__call__ = self.other  # type: ignore[method-assign,assignment] - it does not count
+
+    def other(self) -> None: ...
+
+
 shapes()
+FUNCTIONS.extend([Called(), CalledStatic(), CalledOnClass(), CalledOtherwise(), Called().__call__])
 NAMES = st.sampled_from("abcdefxy")
 
 
@@ -57,7 +80,7 @@ def test_with_a_reserved_parameter(fn: Any, reserved: int, args: list[int], kwar
     parameters = list(inspect.signature(fn).parameters.values())
     positional = [one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
     has_rest = any(one.kind is one.VAR_POSITIONAL for one in parameters)
-    if isinstance(fn, functools.partial):
+    if not isinstance(fn, types.FunctionType):
         return
     if len(positional) <= reserved:
         if not has_rest:
