@@ -35,7 +35,7 @@ def test_deliveries_and_questions_are_seen_to(wait: Callable[[list[Future[Any]]]
     shown = Order()
 
     def body() -> str:
-        me().deliver(shown, "asking")
+        me().deliver(shown, "asking").result(20)  # somebody waits there by now
         answer = str(me().ask("well? "))
         me().deliver(shown, "done")
         return answer
