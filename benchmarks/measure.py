@@ -130,11 +130,16 @@ def rounds(probes: Sequence[Probe], count: int, warm_up: bool = True) -> list[li
             probe()
     results: list[list[float]] = [[] for _ in probes]
     order = list(range(len(probes)))
-    for _ in range(count):
-        for index in order:
-            gc.collect()
-            results[index].append(probes[index]())
-        order.reverse()
+    gc.collect()
+    gc.freeze()  # a look at all modules before each probe would leave the processor's caches cold
+    try:
+        for _ in range(count):
+            for index in order:
+                gc.collect()
+                results[index].append(probes[index]())
+            order.reverse()
+    finally:
+        gc.unfreeze()
     return results
 
 
