@@ -146,9 +146,11 @@ class BodyWait:
 
     __slots__ = ("_back", "_session", "_wait", "woken")
 
-    def __init__(self, session: Session, node: TaskNode[Any], target: TaskNode[Any]) -> None:
+    def __init__(
+        self, session: Session, node: TaskNode[Any], target: TaskNode[Any], is_body_only: bool = False
+    ) -> None:
         self._session = session
-        self._wait: Wait | None = session.waits.begin(node, target)
+        self._wait: Wait | None = session.waits.begin(node, target, is_body_only)
         self._back: asyncio.Future[None] | None = None
         self.woken: asyncio.Future[None] = session.loop.create_future()
 
@@ -173,7 +175,10 @@ class BodyWait:
 
 
 async def _wait_as_node(
-    session: Session, target: TaskNode[Any], subscribe: Callable[[Callable[[], None]], None]
+    session: Session,
+    target: TaskNode[Any],
+    subscribe: Callable[[Callable[[], None]], None],
+    is_body_only: bool = False,
 ) -> None:
     """A session's loop. Wait as the current node, until what is handed to ``subscribe`` is called."""
     node = current_node()
@@ -182,7 +187,7 @@ async def _wait_as_node(
         subscribe(lambda: _set(woken))
         await woken
         return
-    wait = BodyWait(session, node, target)
+    wait = BodyWait(session, node, target, is_body_only)
     subscribe(wait.there)
     try:
         await wait.woken
@@ -201,7 +206,7 @@ async def wait_for_handler(handler: HandlerCoroutine[T]) -> T:
         parent._accept_(handler, None, None)
     if handler._state_ is None:
         try:
-            await _wait_as_node(session, handler, handler._more_().end_waiters.append)
+            await _wait_as_node(session, handler, handler._more_().end_waiters.append, is_body_only=True)
         except asyncio.CancelledError:
             session.ask_close(handler)
             raise

@@ -36,6 +36,7 @@ class More:
     __slots__ = (
         "callback",
         "callback_task",
+        "calls",
         "edges",
         "end_waiters",
         "failure",
@@ -65,6 +66,7 @@ class More:
         self.end_waiters: list[Callable[[], None]] = []  # called when body and tail have ended
         self.waited_by: dict[int, tuple[TaskNode[Any], int]] = {}  # who waits for it, and how often
         self.gates: dict[Gate, None] = {}
+        self.calls = 0  # bodies of its parent that await it, and are not through with it
         self.waiting = 0  # waits during which its place in the lane is lent
         self.callback_task: CallbackTask | None = None
 

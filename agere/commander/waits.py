@@ -4,6 +4,10 @@ A node cannot complete before its body ends, and that not before what the body w
 blocks itself, all of its ancestors, every body that waits for one of these, their ancestors, and so on. A wait for a
 node in that set would never end. Waits for one's own child cannot close a cycle as long as all waits are of that kind
 (each goes down the tree), which keeps the usual recursion free of any search.
+
+``await handler`` is a call rather than a wait: the handler does the body's own work, and in a named lane the body keeps
+its place meanwhile (or "at most 8 at once" would not hold for bodies that are written as several handlers). What the
+handler waits for lends that place. The default lane orders starts and limits nothing, so there a call lends, too.
 """
 
 from __future__ import annotations
@@ -23,13 +27,16 @@ if TYPE_CHECKING:
 class Wait:
     """One wait, from ``begin`` to ``end``."""
 
-    __slots__ = ("across", "holder", "target", "waiter")
+    __slots__ = ("across", "holder", "is_call", "target", "waiter")
 
-    def __init__(self, waiter: TaskNode[Any], target: TaskNode[Any], holder: TaskNode[Any] | None) -> None:
+    def __init__(
+        self, waiter: TaskNode[Any], target: TaskNode[Any], holder: TaskNode[Any] | None, is_call: bool
+    ) -> None:
         self.waiter = waiter
         self.target = target
         self.across = target._parent_ is not waiter  # for something else than the waiter's own child
         self.holder = holder  # whose place in a lane is lent meanwhile
+        self.is_call = is_call
 
 
 class Waits:
@@ -41,13 +48,22 @@ class Waits:
         self._default_lane = default_lane
         self._across = 0
 
-    def begin(self, waiter: TaskNode[Any], target: TaskNode[Any]) -> Wait:
+    def begin(self, waiter: TaskNode[Any], target: TaskNode[Any], is_body_only: bool = False) -> Wait:
         """Register a wait, and lend the place in a lane that stands behind the waiter.
+
+        Args:
+            waiter: whose body or callback waits.
+            target: the node that is waited for.
+            is_body_only: it is waited for until its body and tail have ended, whatever goes on below it.
 
         Raises:
             DeadlockError: ``target`` cannot complete before ``waiter`` does.
         """
-        wait = Wait(waiter, target, self._holder_behind(waiter))
+        holder = self._holder_behind(waiter)
+        is_call = is_body_only and target._parent_ is waiter
+        if is_call and holder is not None and holder._more_().lane is not self._default_lane:
+            holder = None
+        wait = Wait(waiter, target, holder, is_call)
         if (wait.across or self._across) and self._blocks(waiter, target):
             raise DeadlockError(
                 f"{waiter._describe_()} would wait for {target._describe_()}, which cannot complete before the waiter "
@@ -59,6 +75,8 @@ class Waits:
         waiters = target._more_().waited_by
         _, count = waiters.get(waiter._id_, (waiter, 0))
         waiters[waiter._id_] = (waiter, count + 1)
+        if is_call:
+            target._more_().calls += 1
         if wait.holder is not None:
             more = wait.holder._more_()
             more.waiting += 1
@@ -81,6 +99,8 @@ class Waits:
         _, count = waiters.pop(waiter._id_, (waiter, 0))
         if count > 1:
             waiters[waiter._id_] = (waiter, count - 1)
+        if wait.is_call:
+            wait.target._more_().calls -= 1
         if holder is None:
             return None
         more = holder._more_()
@@ -98,7 +118,7 @@ class Waits:
         return more.lane.take_back(holder)
 
     def _holder_behind(self, waiter: TaskNode[Any]) -> TaskNode[Any] | None:
-        """Who has the place: the waiter, or the Job whose tail (of a tail, ...) it is."""
+        """Who has the place: the waiter, or the Job whose tail it is, or whose body calls it (and so on up)."""
         if waiter._body_ is not None and self._default_lane.holds(waiter):
             waiter._more_().lane = self._default_lane
             return waiter
@@ -109,7 +129,7 @@ class Waits:
                 return None
             if more.lane is not None and (more.waiting or more.lane.holds(node)):
                 return node
-            node = more.tail_of
+            node = node._parent_ if more.calls else more.tail_of  # type: ignore[assignment]
         return None
 
     @staticmethod

@@ -12,7 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agere.commander import BasicJob, Commander, HandlerCoroutine, Job, TaskNode, current_node, handler, tasker, tree
+from agere.commander import (
+    PASS_WORD,
+    BasicJob,
+    Commander,
+    HandlerCoroutine,
+    Job,
+    TaskNode,
+    current_node,
+    handler,
+    tasker,
+    tree,
+)
 from agere.commander.lanes import Lane
 from tests.support.order import Gate, Order, turns
 
@@ -353,6 +364,61 @@ class TestNamedLanes:
             for _ in range(6):
                 commander.submit(on_loop if kind == "async" else in_worker, lane="llm")
         assert 1 <= most.most <= 2
+
+    @pytest.mark.parametrize("depth", [1, 3])
+    @pytest.mark.parametrize("as_tail", [False, True])
+    def test_a_handler_that_is_awaited_keeps_the_place(self, depth: int, as_tail: bool) -> None:
+        """A body that is written as several handlers is one body still: the width holds."""
+        most = Most()
+
+        class Written(Job[None]):
+            @tasker(PASS_WORD)
+            async def task(self) -> Any:
+                return self.step(depth) if as_tail else await self.step(depth)
+
+            @handler(PASS_WORD)
+            async def step(self, _: Any, depth: int) -> None:
+                if depth:
+                    await asyncio.gather(self.step(depth - 1), self.step(0))
+                else:
+                    with most:
+                        await turns(3)
+
+        with Commander(lanes={"llm": 1}) as commander:
+            for _ in range(5):
+                commander.submit(Written(), lane="llm")
+        assert most.most <= depth + 1  # those of one body
+
+    @pytest.mark.parametrize("colour", ["async", "def"])
+    @pytest.mark.parametrize("depth", [0, 2])
+    def test_what_such_a_handler_waits_for_gets_the_place(self, depth: int, colour: str) -> None:
+        order = Order()
+
+        class Written(Job[int]):
+            @tasker(PASS_WORD)
+            async def task(self) -> int:
+                return await self.step(depth) + await self.step(depth)
+
+            @handler(PASS_WORD)
+            async def step(self, _: Any, depth: int) -> int:
+                return await (self.step(depth - 1) if depth else self.last())
+
+            if colour == "async":
+
+                @handler(PASS_WORD)
+                async def last(self, node: Any) -> int:
+                    return int(await node.submit(order, "leaf", lane="llm") is None)
+
+            else:
+
+                @handler(PASS_WORD)
+                def last(self, node: Any) -> int:
+                    return int(node.submit(order, "leaf", lane="llm").result() is None)
+
+        with Commander(lanes={"llm": 1}) as commander:
+            futures = [commander.submit(Written(), lane="llm") for _ in range(3)]
+            assert [future.result(20) for future in futures] == [2] * 3
+        assert order == ["leaf"] * 6
 
     def test_a_timed_out_wait_takes_the_place_back(self) -> None:
         gate, order = Gate(), Order()
