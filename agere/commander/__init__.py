@@ -1,5 +1,7 @@
 """The core of Agere: commanders, Jobs, handlers, callbacks."""
 
+from typing import TYPE_CHECKING, Any
+
 from agere.errors import (
     AgereError,
     AttributeNotSetError,
@@ -25,24 +27,12 @@ from agere.errors import (
 from .affinity import current_node
 from .callback import Callback, CallbackDict, CallbackParams
 from .emission import Emission, JobStream, StreamOverflowError
-from .events import (
-    CallbackFailed,
-    Event,
-    EventsLost,
-    NodeCreated,
-    NodeEnded,
-    NodeStarted,
-    QuestionAnswered,
-    QuestionAsked,
-    StreamClosed,
-    StreamOpened,
-    Subscription,
-)
 from .facade import Commander
 from .future import JobFuture
 from .handler import HandlerCoroutine, HandlerFunction, handler
 from .host import Host
 from .job import BasicJob, Job, tasker
+from .listeners import Subscription
 from .node import TaskNode
 from .password import PASS_WORD
 from .questions import Question
@@ -50,6 +40,20 @@ from .sigterm import TerminatedBySignal
 from .snapshot import TreeSnapshot
 from .state import State
 from .submission import Submission
+
+if TYPE_CHECKING:
+    from .events import (
+        CallbackFailed,
+        Event,
+        EventsLost,
+        NodeCreated,
+        NodeEnded,
+        NodeStarted,
+        QuestionAnswered,
+        QuestionAsked,
+        StreamClosed,
+        StreamOpened,
+    )
 
 CommanderAsync = Commander
 
@@ -109,3 +113,26 @@ __all__ = [
     "handler",
     "tasker",
 ]
+
+_EVENTS = {
+    "CallbackFailed",
+    "Event",
+    "EventsLost",
+    "NodeCreated",
+    "NodeEnded",
+    "NodeStarted",
+    "QuestionAnswered",
+    "QuestionAsked",
+    "StreamClosed",
+    "StreamOpened",
+}
+"""Loaded at first use: making these classes would be a tenth of ``import agere``."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EVENTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import events
+
+    globals()[name] = value = getattr(events, name)
+    return value

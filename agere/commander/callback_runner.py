@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from .affinity import here
 from .callback import BoundCallback
-from .events import CallbackFailed
 from .failures import in_words, path
 from .future import JobFuture
 from .node import TaskNode
@@ -160,8 +159,7 @@ class CallbackRunner:
             extra=record_extra(node),
         )
         if self._listeners.active:
-            run = node._run_number_()
-            self._listeners.publish(CallbackFailed(node, node._parent_, phase, error, run=run))  # type: ignore[arg-type]
+            self._listeners.callback_failed(node, phase, error)
 
     async def run_end_callbacks(self, node: Node) -> None:
         """The commander's end: run a node's (or the commander's own) callbacks for it."""

@@ -14,9 +14,9 @@ from agere.errors import CommanderAlreadyRunningError, CommanderNotRunError, Dea
 from . import snapshot, tree
 from .affinity import current_node, here, refuse_on_loop
 from .awaiting import finish_and_exit
-from .events import Listeners, Subscriber, Subscription
 from .future import JobFuture
 from .host import Host, default_host
+from .listeners import Listeners, Subscriber, Subscription
 from .node import TaskNode
 from .questions import Question
 from .refusals import refuse_abandoned, refuse_handler, refuse_job

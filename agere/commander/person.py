@@ -12,7 +12,6 @@ from agere.errors import NobodyAnswersError
 
 from . import tree
 from .affinity import current_node, here
-from .events import QuestionAnswered, QuestionAsked
 from .failures import storable
 from .host import Host, wait_for_somebody
 from .questions import Question, Questions, WithdrawnError
@@ -134,12 +133,7 @@ class Person:
         question = Question(prompt, node, blocks_loop)
         self.open.add(question)
         if self._listeners.active and node is not None:
-            parent: Any = node._parent_
-            run = node._run_number_()
-            self._listeners.publish(QuestionAsked(node, parent, question, run=run))
-            question.future.add_done_callback(
-                lambda _: self._listeners.publish(QuestionAnswered(node, parent, question, run=run))
-            )
+            self._listeners.question_asked(node, question)
         try:
             self._host.ask(question)
         except BaseException as error:

@@ -8,7 +8,7 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
-from . import events, host, input_routing, node, stall
+from . import host, input_routing, listeners, node, stall
 from .affinity import here
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def _close_all() -> None:
     """Main thread, at interpreter exit, while threads still run."""
     for session in begin_to_leave():
         session.finish_exit(session.pump_while_unwinding())
-    events.flush_all(EXIT_GRACE_SECONDS)
+    listeners.flush_all(EXIT_GRACE_SECONDS)
 
 
 def _after_fork_in_child() -> None:
@@ -69,7 +69,7 @@ def _after_fork_in_child() -> None:
     host.reset_after_fork()
     input_routing.reset_after_fork()
     stall.reset_after_fork()
-    events.reset_after_fork()
+    listeners.reset_after_fork()
 
 
 # Before concurrent.futures joins its threads, and before atexit; daemon threads are still alive then.

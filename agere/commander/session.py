@@ -28,8 +28,8 @@ from agere.errors import AttributeNotSetError, CommanderForkedError, CommanderNo
 from . import input_routing, process, stall, tree
 from .affinity import here
 from .awaiting import wait_in_worker_for_room
-from .events import Listeners, StreamClosed, StreamOpened
 from .host import Host
+from .listeners import Listeners
 from .mailbox import Mailbox
 from .node import TaskNode
 from .person import Person
@@ -223,12 +223,12 @@ class Session:
     def stream_opened(self, node: TaskNode[Any]) -> None:
         """Any thread. A stream of the node was opened."""
         if self.listeners.active:
-            self.listeners.publish(StreamOpened(node, node._parent_, run=node._run_number_()))  # type: ignore[arg-type]
+            self.listeners.stream_opened(node)
 
     def stream_closed(self, node: TaskNode[Any]) -> None:
         """Any thread. A stream of the node has ended."""
         if self.listeners.active:
-            self.listeners.publish(StreamClosed(node, node._parent_, run=node._run_number_()))  # type: ignore[arg-type]
+            self.listeners.stream_closed(node)
 
     def pump_for_this_thread(self) -> Pump | None:
         """Any thread. What it must serve while it waits here."""

@@ -387,7 +387,7 @@ def test_what_an_event_tells(commander: Commander[Any]) -> None:
 def test_one_that_is_too_slow_is_told_how_much_it_lost(
     commander: Commander[Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("agere.commander.events.LIMIT", 10)
+    monkeypatch.setattr("agere.commander.listeners.LIMIT", 10)
     gate, held, seen = Gate(), Gate(), Order()
 
     def slow(event: Event) -> None:

@@ -12,7 +12,7 @@ import pytest
 import agere.commander
 from agere import Commander
 from agere.commander import BasicJob, Event
-from agere.commander.events import LIMIT
+from agere.commander.listeners import LIMIT
 from agere.watch import Style
 
 DOCS = Path(__file__).parents[2] / "docs"
