@@ -135,9 +135,26 @@ def test_nothing_is_made_when_nobody_listens(commander: Commander[Any], monkeypa
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("an event was published")
 
-    monkeypatch.setattr(type(commander.__agere_listeners__), "publish", refuse)
+    monkeypatch.setattr(type(commander.__agere_listeners__), "_publish", refuse)
     commander.subscribe(print)()
     assert commander.submit(lambda: 1).result(10) == 1
+
+
+def test_their_classes_are_not_even_loaded_before() -> None:
+    run_python(
+        """
+        import sys
+        import agere, agere.commander
+        agere.run(lambda: 1)
+        assert "agere.commander.events" not in sys.modules
+        commander = agere.Commander()
+        seen = []
+        leave = commander.subscribe(seen.append)
+        commander.run(lambda: 1, auto_exit=True)
+        leave.drain()
+        assert all(isinstance(event, agere.commander.Event) for event in seen) and seen
+        """
+    ).check()
 
 
 def test_they_outlive_a_session() -> None:
