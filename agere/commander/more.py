@@ -34,6 +34,7 @@ class More:
     """The rarely used parts of a node."""
 
     __slots__ = (
+        "behind",
         "callback",
         "callback_task",
         "calls",
@@ -66,6 +67,7 @@ class More:
         self.end_waiters: list[Callable[[], None]] = []  # called when body and tail have ended
         self.waited_by: dict[int, tuple[TaskNode[Any], int]] = {}  # who waits for it, and how often
         self.gates: dict[Gate, None] = {}
+        self.behind: TaskNode[Any] | None = None  # who had the place in the lane when it was called
         self.calls = 0  # bodies of its parent that await it, and are not through with it
         self.waiting = 0  # waits during which its place in the lane is lent
         self.callback_task: CallbackTask | None = None

@@ -61,9 +61,8 @@ class Waits:
         """
         holder = self._holder_behind(waiter)
         is_call = is_body_only and target._parent_ is waiter
-        if is_call and holder is not None and holder._more_().lane is not self._default_lane:
-            holder = None
-        wait = Wait(waiter, target, holder, is_call)
+        lender = None if is_call and holder is not None and holder._more_().lane is not self._default_lane else holder
+        wait = Wait(waiter, target, lender, is_call)
         if (wait.across or self._across) and self._blocks(waiter, target):
             raise DeadlockError(
                 f"{waiter._describe_()} would wait for {target._describe_()}, which cannot complete before the waiter "
@@ -76,7 +75,9 @@ class Waits:
         _, count = waiters.get(waiter._id_, (waiter, 0))
         waiters[waiter._id_] = (waiter, count + 1)
         if is_call:
-            target._more_().calls += 1
+            called = target._more_()
+            called.calls += 1
+            called.behind = holder  # kept, as looking for it through a long chain of calls would take its time
         if wait.holder is not None:
             more = wait.holder._more_()
             more.waiting += 1
@@ -129,7 +130,9 @@ class Waits:
                 return None
             if more.lane is not None and (more.waiting or more.lane.holds(node)):
                 return node
-            node = node._parent_ if more.calls else more.tail_of  # type: ignore[assignment]
+            if more.calls:
+                return more.behind
+            node = more.tail_of
         return None
 
     @staticmethod
